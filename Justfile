@@ -1,0 +1,57 @@
+# The only task door: people, the README and CI call the same recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "machined"
+profile := "image"
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Boots a machine here, makes it a cluster and shows its node and pods.
+demo: image
+    image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
+
+# Everything that must hold: lints, rooms, pure tests, then stories on booted machines.
+test: lint rooms unit stories
+
+# What can be tested without a machine.
+unit: setup
+    cargo nextest run --workspace --exclude qemu-tests
+    cargo test --workspace --exclude qemu-tests --doc --quiet
+
+# Stories on booted machines, one at a time. Logs of a failed one stay where it says.
+stories: image
+    MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
+        STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
+
+# Format and lints.
+lint: setup
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Who may depend on whom.
+rooms:
+    .ci/rooms
+
+# The binaries as images for tests and local clusters carry them.
+binaries: setup
+    cargo build --profile {{ profile }} -p machined -p machinectl
+
+# The node image; prints its folder.
+image: binaries
+    ln -sfn "$(MACHINED_BINARY=target/{{ profile }}/machined image/build.sh)" "{{ cache }}/current-image"
+
+# The binaries as released, stripped.
+release: setup
+    cargo build --release -p machined -p machinectl
+    ls -l target/release/machined target/release/machinectl
+
+# What the recipes need beyond Debian 12, Rust and root.
+setup:
+    @.ci/setup
+
+# Writes generated files again: protobuf code, goldens, references.
+regenerate: setup
+    UPDATE=1 cargo nextest run --workspace --exclude qemu-tests

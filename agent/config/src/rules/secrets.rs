@@ -1,0 +1,238 @@
+//! The cluster's secrets: complete, belonging together, and only where they belong.
+//!
+//! No message here repeats a value, nor what a parser said about one.
+
+use std::collections::HashMap;
+
+use data_encoding::BASE64;
+use machine_pki::{
+    Authority, AuthorityKind, CertificateFacts, PkiError, Secret, ServiceAccountKey, inspect,
+};
+
+use crate::document::{CaSection, SecretsDocument, ServiceAccountSection};
+use crate::path::Path;
+use crate::problem::Fault;
+use crate::report::Report;
+use crate::secrets::{CaPair, ClusterSecrets, ServiceAccount};
+use crate::types::Role;
+
+/// Judges the secrets as a machine of this role may hold them. Without a role (it is what is
+/// wrong) only what is there is judged.
+pub(crate) fn judge(
+    document: SecretsDocument,
+    role: Option<Role>,
+    report: &mut Report<'_>,
+) -> Option<ClusterSecrets> {
+    let root = Path::root();
+    let mut seen = HashMap::new();
+    let mut ca = |section: Option<CaSection>, kind: AuthorityKind, report: &mut Report<'_>| {
+        let at = root.key(field(kind));
+        if !wanted(section.is_some(), kind, role, &at, report) {
+            return None;
+        }
+        let section = section?;
+        let facts = judge_ca(&section, kind, role, &at, report);
+        if let Some(facts) = facts {
+            // One authority in two roles lets the clients of one in at the other's door.
+            match seen.get(&facts.spki_sha256) {
+                Some(other) => {
+                    let fault = Fault::new(format!("has the same key as {other}"));
+                    report.value(
+                        &at.key("certificate"),
+                        fault.hint("each authority needs its own"),
+                    );
+                }
+                None => {
+                    seen.insert(facts.spki_sha256, field(kind));
+                }
+            }
+        }
+        Some(CaPair {
+            certificate: section.certificate,
+            key: section.key,
+        })
+    };
+    let machine_ca = ca(Some(document.machine_ca), AuthorityKind::Machine, report);
+    let kubernetes_ca = ca(
+        Some(document.kubernetes_ca),
+        AuthorityKind::Kubernetes,
+        report,
+    );
+    let etcd_ca = ca(document.etcd_ca, AuthorityKind::Etcd, report);
+    let front_proxy_ca = ca(document.front_proxy_ca, AuthorityKind::FrontProxy, report);
+    let service_account = service_account(document.service_account, role, report);
+    if let Some(token) = &document.bootstrap_token {
+        if let Err(fault) = check_token(token) {
+            report.value(&root.key("bootstrapToken"), fault);
+        }
+    }
+    if let Some(key) = &document.encryption_key {
+        let at = root.key("encryptionKey");
+        if role == Some(Role::Worker) {
+            report.key(&at, not_for_workers());
+        } else if let Err(fault) = check_encryption_key(key) {
+            report.value(&at, fault);
+        }
+    }
+    Some(ClusterSecrets {
+        machine_ca: machine_ca?,
+        kubernetes_ca: kubernetes_ca?,
+        etcd_ca,
+        front_proxy_ca,
+        service_account,
+        bootstrap_token: document.bootstrap_token,
+        encryption_key: document.encryption_key,
+    })
+}
+
+fn field(kind: AuthorityKind) -> &'static str {
+    match kind {
+        AuthorityKind::Machine => "machineCA",
+        AuthorityKind::Kubernetes => "kubernetesCA",
+        AuthorityKind::Etcd => "etcdCA",
+        AuthorityKind::FrontProxy => "frontProxyCA",
+    }
+}
+
+fn not_for_workers() -> Fault {
+    Fault::new("a worker must not hold it").hint("remove it; machinectl gen config leaves it out")
+}
+
+/// Whether an authority is there and may be; reports it otherwise.
+fn wanted(
+    present: bool,
+    kind: AuthorityKind,
+    role: Option<Role>,
+    at: &Path,
+    report: &mut Report<'_>,
+) -> bool {
+    let everywhere = matches!(kind, AuthorityKind::Machine | AuthorityKind::Kubernetes);
+    match role {
+        Some(Role::Worker) if present && !everywhere => report.key(at, not_for_workers()),
+        Some(Role::ControlPlane) if !present => report.value(at, missing()),
+        _ => return present,
+    }
+    false
+}
+
+fn missing() -> Fault {
+    Fault::new("is missing").hint("a control plane machine needs it")
+}
+
+fn judge_ca(
+    section: &CaSection,
+    kind: AuthorityKind,
+    role: Option<Role>,
+    at: &Path,
+    report: &mut Report<'_>,
+) -> Option<CertificateFacts> {
+    let (certificate_at, key_at) = (at.key("certificate"), at.key("key"));
+    let facts = match check_certificate(&section.certificate) {
+        Ok(facts) => Some(facts),
+        Err(fault) => {
+            report.wrong(&certificate_at, fault);
+            None
+        }
+    };
+    match (&section.key, role) {
+        (Some(_), Some(Role::Worker)) => {
+            let fault = Fault::new("a worker must not hold CA keys");
+            report.key(
+                &key_at,
+                fault.hint(format!("remove {key_at}; keep the certificate")),
+            );
+        }
+        (None, Some(Role::ControlPlane)) => report.value(&key_at, missing()),
+        (Some(key), _) if facts.is_some() => {
+            if let Err(error) = Authority::from_pem(kind, &section.certificate, key) {
+                let (at, fault) = match error {
+                    PkiError::NotAnAuthority { .. } | PkiError::Unusable { .. } => {
+                        (certificate_at, Fault::new("cannot sign other certificates"))
+                    }
+                    PkiError::KeyMismatch { .. } => (
+                        key_at,
+                        Fault::new("does not belong to the certificate beside it"),
+                    ),
+                    _ => (key_at, unreadable_key()),
+                };
+                report.value(&at, fault);
+            }
+        }
+        _ => {}
+    }
+    facts
+}
+
+fn unreadable_key() -> Fault {
+    Fault::new("is not a private key in PEM")
+        .hint("write it after \"|\", from -----BEGIN to END-----")
+}
+
+fn check_certificate(pem: &str) -> Result<CertificateFacts, Fault> {
+    const SHAPE: &str = "write it after \"|\", from -----BEGIN CERTIFICATE----- to its END";
+    if pem.contains("PRIVATE KEY") {
+        return Err(Fault::new("contains a private key").hint("keys go into key:, alone"));
+    }
+    if pem.matches("-----BEGIN CERTIFICATE-----").count() > 1 {
+        return Err(Fault::new("holds several certificates").hint("only the authority's own"));
+    }
+    let facts = inspect(pem).map_err(|_| Fault::new("is not a PEM certificate").hint(SHAPE))?;
+    if !facts.is_ca {
+        let fault = Fault::new("is not the certificate of an authority");
+        return Err(fault.hint("its basic constraints do not say CA"));
+    }
+    Ok(facts)
+}
+
+fn service_account(
+    section: Option<ServiceAccountSection>,
+    role: Option<Role>,
+    report: &mut Report<'_>,
+) -> Option<ServiceAccount> {
+    let at = Path::root().key("serviceAccount");
+    let Some(section) = section else {
+        if role == Some(Role::ControlPlane) {
+            report.value(&at, missing());
+        }
+        return None;
+    };
+    if role == Some(Role::Worker) {
+        report.key(&at, not_for_workers());
+        return None;
+    }
+    match section.key.as_ref().map(ServiceAccountKey::from_pem) {
+        Some(Ok(pair)) if pair.matches(&section.public) => {}
+        Some(Ok(_)) => {
+            let fault = Fault::new("is not the public half of the key beside it");
+            report.value(&at.key("public"), fault.hint("a PEM section PUBLIC KEY"));
+        }
+        Some(Err(_)) => report.value(&at.key("key"), unreadable_key()),
+        None if role.is_some() => report.value(&at.key("key"), missing()),
+        None => {}
+    }
+    Some(ServiceAccount {
+        key: section.key,
+        public: section.public,
+    })
+}
+
+fn check_token(token: &Secret) -> Result<(), Fault> {
+    let word = |part: &str, length: usize| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    match token.expose().split_once('.') {
+        Some((id, secret)) if word(id, 6) && word(secret, 16) => Ok(()),
+        _ => Err(Fault::new("is not a bootstrap token")
+            .hint("6 and 16 of a-z and 0-9 with a dot between; machinectl gen secrets makes one")),
+    }
+}
+
+fn check_encryption_key(key: &Secret) -> Result<(), Fault> {
+    match BASE64.decode(key.expose().trim().as_bytes()) {
+        Ok(bytes) if bytes.len() == 32 => Ok(()),
+        _ => Err(Fault::new("is not 32 bytes in base64").hint("machinectl gen secrets makes one")),
+    }
+}

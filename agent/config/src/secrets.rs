@@ -1,0 +1,61 @@
+//! The valid form of the cluster's secrets.
+
+use machine_pki::{Authority, AuthorityKind, Secret};
+
+/// The cluster's secrets as one machine holds them. Built only by [`crate::read`] and
+/// [`crate::read_secrets`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSecrets {
+    /// The authority of the machine API.
+    pub machine_ca: CaPair,
+    /// The authority of the Kubernetes API.
+    pub kubernetes_ca: CaPair,
+    /// The authority of etcd; always there on a control plane machine, never on a worker.
+    pub etcd_ca: Option<CaPair>,
+    /// The authority of aggregation clients; as `etcd_ca`.
+    pub front_proxy_ca: Option<CaPair>,
+    /// The key pair of service account tokens; as `etcd_ca`.
+    pub service_account: Option<ServiceAccount>,
+    /// The token new nodes first speak to the cluster with.
+    pub bootstrap_token: Option<Secret>,
+    /// The key that encrypts Kubernetes Secrets inside etcd, base64 of 32 bytes.
+    pub encryption_key: Option<Secret>,
+}
+
+/// A certificate authority, with its key where the machine may sign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaPair {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The private key, PEM; always there on a control plane machine, never on a worker.
+    pub key: Option<Secret>,
+}
+
+/// The key pair of service account tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceAccount {
+    /// The private key, PEM; always there on a control plane machine.
+    pub key: Option<Secret>,
+    /// The public key, PEM.
+    pub public: String,
+}
+
+impl ClusterSecrets {
+    /// The certificate, and the key where the machine may sign, of one authority.
+    #[must_use]
+    pub fn ca(&self, kind: AuthorityKind) -> Option<&CaPair> {
+        match kind {
+            AuthorityKind::Machine => Some(&self.machine_ca),
+            AuthorityKind::Kubernetes => Some(&self.kubernetes_ca),
+            AuthorityKind::Etcd => self.etcd_ca.as_ref(),
+            AuthorityKind::FrontProxy => self.front_proxy_ca.as_ref(),
+        }
+    }
+
+    /// One authority, ready to sign; none on a worker.
+    #[must_use]
+    pub fn authority(&self, kind: AuthorityKind) -> Option<Authority> {
+        let pair = self.ca(kind)?;
+        Authority::from_pem(kind, &pair.certificate, pair.key.as_ref()?).ok()
+    }
+}

@@ -1,0 +1,23 @@
+//! The words of a valid config, one type each. Each can only be built from text that is right.
+
+mod component;
+mod endpoint;
+mod hostname;
+mod kubelet;
+mod network;
+mod role;
+mod runtime;
+mod san;
+mod version;
+
+pub use component::{Arg, Component, HostVolume, NetworkAddon, PathType};
+pub use endpoint::Endpoint;
+pub use hostname::Hostname;
+pub use kubelet::{Kubelet, Taint, TaintEffect};
+pub use network::{Cidr, Interface, InterfaceSelector, Network, Route};
+pub use role::Role;
+pub use runtime::{ComponentSource, Containerd, EMBEDDED_IMAGE, Mirror};
+pub use san::San;
+pub use version::KubernetesVersion;
+
+pub(crate) use hostname::{check_label, check_subdomain};

@@ -1,0 +1,121 @@
+//! What is generated is what is read.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use machine_config::generate::{
+    ClusterDescription, GenerateError, NodeDescription, documents, secrets,
+};
+use machine_config::{NetworkAddon, Role, read, read_secrets};
+
+fn demo(nodes: Vec<NodeDescription>) -> ClusterDescription {
+    ClusterDescription {
+        name: "demo".into(),
+        endpoint: "10.0.2.15:6443".into(),
+        kubernetes_version: "v1.20.2".into(),
+        nodes,
+        ..ClusterDescription::default()
+    }
+}
+
+fn node(hostname: &str, role: Role) -> NodeDescription {
+    NodeDescription {
+        hostname: hostname.into(),
+        role,
+    }
+}
+
+#[test]
+fn every_stream_is_accepted_and_workers_get_no_key() {
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    let description = ClusterDescription {
+        cert_sans: vec!["127.0.0.1".into(), "api.example".into()],
+        pod_subnet: Some("10.1.0.0/16".into()),
+        network_addon: Some("none".into()),
+        allow_scheduling_on_control_planes: true,
+        node_subnets: vec!["10.0.2.0/24".into()],
+        ..demo(vec![
+            node("cp1", Role::ControlPlane),
+            node("w1", Role::Worker),
+        ])
+    };
+    let made = documents(&description, &cluster).unwrap();
+    let [cp, worker] = made.as_slice() else {
+        panic!("{} streams", made.len())
+    };
+    let cp_bundle = read(cp.stream().expose().as_bytes()).unwrap();
+    assert_eq!(cp_bundle.secrets.as_ref(), Some(&cluster));
+    assert_eq!(cp_bundle.config.network_addon(), &NetworkAddon::None);
+    assert!(cp_bundle.config.allow_scheduling_on_control_planes());
+    assert!(!worker.stream().expose().contains("PRIVATE KEY"));
+    let worker_bundle = read(worker.stream().expose().as_bytes()).unwrap();
+    assert_eq!(
+        worker_bundle.config.cluster_id(),
+        cp_bundle.config.cluster_id()
+    );
+    let held = worker_bundle.secrets.unwrap();
+    assert_eq!(held.bootstrap_token, cluster.bootstrap_token);
+    assert_eq!(
+        held.kubernetes_ca.certificate,
+        cluster.kubernetes_ca.certificate
+    );
+    assert!(held.etcd_ca.is_none() && held.service_account.is_none());
+    assert_eq!(
+        documents(&description, &cluster).unwrap(),
+        made,
+        "the same words, the same text"
+    );
+}
+
+#[test]
+fn a_hundred_machines_take_no_time() {
+    let started = Instant::now();
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    let role = |n| {
+        if n < 3 {
+            Role::ControlPlane
+        } else {
+            Role::Worker
+        }
+    };
+    let nodes = (0..100)
+        .map(|n| node(&format!("node-{n}"), role(n)))
+        .collect();
+    assert_eq!(documents(&demo(nodes), &cluster).unwrap().len(), 100);
+    // Unoptimised, on a busy machine; an optimised build takes some hundredths.
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn wrong_words_are_refused_as_the_machine_would() {
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    let description = ClusterDescription {
+        endpoint: "https://x".into(),
+        ..demo(vec![node("CP", Role::Worker)])
+    };
+    let Err(GenerateError::Refused { problems, .. }) = documents(&description, &cluster) else {
+        panic!("accepted")
+    };
+    let text = problems.to_string();
+    assert!(
+        text.contains("machine.hostname") && text.contains("controlPlaneEndpoint"),
+        "{text}"
+    );
+    let twice = demo(vec![node("a", Role::Worker), node("a", Role::Worker)]);
+    assert!(matches!(
+        documents(&twice, &cluster),
+        Err(GenerateError::SameName { .. })
+    ));
+    let mut poor = cluster;
+    poor.etcd_ca = None;
+    assert!(matches!(
+        documents(&twice, &poor),
+        Err(GenerateError::Incomplete { .. })
+    ));
+}

@@ -1,0 +1,60 @@
+//! What one run of a command works with: the context, the machines meant, the limits.
+
+use std::time::Duration;
+
+use crate::args::Common;
+use crate::client::{self, Limits, Link};
+use crate::context::{self, Context, Contexts};
+use crate::failure::Failure;
+use crate::target::{self, Target};
+
+/// Connecting includes TLS on a machine that may be emulated and busy.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// One run of a command.
+#[derive(Debug)]
+pub struct Session {
+    /// The identity used.
+    pub context: Context,
+    /// How long things may take.
+    pub limits: Limits,
+    nodes: Vec<String>,
+}
+
+/// The limits that the options set.
+pub fn limits(common: &Common) -> Limits {
+    Limits { connect: CONNECT.min(common.request_timeout), call: common.request_timeout }
+}
+
+/// Reads the contexts file.
+pub fn contexts() -> Result<Contexts, Failure> {
+    Contexts::load(&context::default_path()?)
+}
+
+impl Session {
+    /// Opens the context that the options mean.
+    pub fn open(common: &Common) -> Result<Self, Failure> {
+        let context = contexts()?.choose(common.context.as_deref())?.clone();
+        Ok(Self { context, limits: limits(common), nodes: common.node.clone() })
+    }
+
+    /// Every machine meant.
+    pub fn targets(&self) -> Result<Vec<Target>, Failure> {
+        target::choose(&self.nodes, &self.context.nodes)
+    }
+
+    /// The machines meant, by name, for commands that disrupt.
+    pub fn named_targets(&self, verb: &str) -> Result<Vec<Target>, Failure> {
+        target::choose_named(&self.nodes, &self.context.nodes, verb)
+    }
+
+    /// The one machine meant.
+    pub fn target(&self, verb: &str) -> Result<Target, Failure> {
+        target::choose_one(&self.nodes, &self.context.nodes, verb)
+    }
+
+    /// A connection to a machine.
+    pub async fn connect(&self, target: &Target) -> Result<Link, Failure> {
+        client::connect(target, &self.context, self.limits).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Durations as people type them, times as tables show them.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Reads `90s`, `5m`, `1h30m`, or a bare number of seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let told = || format!("`{text}` is not a duration such as 90s, 5m or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let signed: SignedDuration = match text.strip_suffix('d').map(str::parse::<i64>) {
+        Some(Ok(days)) => SignedDuration::from_hours(days.checked_mul(24).ok_or_else(told)?),
+        _ => text.parse().map_err(|_| told())?,
+    };
+    Duration::try_from(signed).map_err(|_| told())
+}
+
+/// Reads a moment in milliseconds since the epoch: RFC 3339, or a duration before `now`.
+pub fn since(text: &str, now: Timestamp) -> Result<i64, String> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment.as_millisecond());
+    }
+    let ago = duration(text)
+        .map_err(|_| format!("`{text}` is neither a duration such as 10m nor an RFC 3339 time"))?;
+    let ago = SignedDuration::try_from(ago).map_err(|_| format!("`{text}` is too long ago"))?;
+    let moment = now.checked_sub(ago).map_err(|_| format!("`{text}` is too long ago"))?;
+    Ok(moment.as_millisecond().max(1))
+}
+
+/// A moment as tables show it: UTC, whole seconds. Empty for 0, which means none.
+pub fn shown(millis: i64) -> String {
+    if millis == 0 {
+        return String::new();
+    }
+    match Timestamp::from_millisecond(millis) {
+        Ok(moment) => moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => "unknown".into(),
+    }
+}
+
+/// A span as progress shows it.
+pub fn span(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("7d", 604_800), ("0", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "five", "-5m", "5 parsecs", "99999999999999999999", "9999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        assert_eq!(since("10m", now), since("2026-01-01T00:00:00Z", now));
+        assert!(since("yesterday-ish", now).is_err());
+        assert_eq!(shown(now.as_millisecond()), "2026-01-01T00:10:00Z");
+        assert_eq!(shown(0), "");
+        assert_eq!(span(Duration::from_secs(3700)), "1h01m");
+    }
+}

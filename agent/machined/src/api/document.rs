@@ -1,0 +1,32 @@
+//! Documents on their way in.
+
+use machine_config::Bundle;
+use tonic::Status;
+
+use super::convert;
+
+/// Reads a document stream, or says every problem of it.
+pub(super) async fn read(bytes: Vec<u8>) -> Result<(String, Bundle), Status> {
+    if bytes.len() > machined_proto::DOCUMENT_LIMIT {
+        return Err(Status::invalid_argument(format!(
+            "the document has {} bytes, more than {}",
+            bytes.len(),
+            machined_proto::DOCUMENT_LIMIT
+        )));
+    }
+    blocking(move || {
+        let bundle = machine_config::read(&bytes).map_err(|found| convert::problems(&found))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Status::invalid_argument("the document is not UTF-8"))?;
+        Ok((text, bundle))
+    })
+    .await?
+}
+
+/// File work and long computations, off the thread that serves everybody.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Status::internal(format!("the work did not end: {e}")))
+}

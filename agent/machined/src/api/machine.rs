@@ -1,0 +1,412 @@
+//! The machine service: each call in a few lines, work elsewhere.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use machined_proto::v1;
+use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use super::audit::Record;
+use super::{Parts, complete, config, convert, document, events, kubeconfig, logs, peer_of};
+use crate::boot;
+use crate::ledger::OrderState;
+use crate::status::now_ms;
+
+/// Streams of events and logs at once, over all connections: each log stream is a process.
+const STREAMS: usize = 24;
+
+/// Between the answer to a reboot and the reboot: time for the answer to leave.
+const ANSWER_FIRST: Duration = Duration::from_secs(1);
+
+/// Everything a configured machine serves.
+pub(super) async fn routes(parts: Parts, stop: &CancellationToken) -> Routes {
+    let streams = Arc::new(Semaphore::new(STREAMS));
+    let machine = Machine { parts, streams, stop: stop.clone() };
+    let machine = MachineServiceServer::new(machine)
+        .max_decoding_message_size(machined_proto::MESSAGE_LIMIT)
+        .max_encoding_message_size(4 * machined_proto::MESSAGE_LIMIT);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<MachineServiceServer<Machine>>().await;
+    let routes = Routes::new(machine).add_service(health_service);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(machined_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("machine.v1.MachineService")
+        .with_service_name("grpc.health.v1.Health")
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(error) => {
+            // A convenience for explorers; the API works without it.
+            tracing::error!(%error, "no gRPC reflection");
+            routes
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Machine {
+    parts: Parts,
+    streams: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl MachineService for Machine {
+    type EventsStream = BoxStream<'static, Result<v1::Event, Status>>;
+    type LogsStream = BoxStream<'static, Result<v1::LogLine, Status>>;
+    type DmesgStream = BoxStream<'static, Result<v1::LogLine, Status>>;
+
+    async fn version(&self, _: Request<v1::VersionRequest>) -> Answer<v1::VersionResponse> {
+        let current = self.parts.ledger.current();
+        let config = current.as_ref().map(|entry| &entry.bundle.config);
+        let response = v1::VersionResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: config.map(|c| c.hostname().to_string()).unwrap_or_default(),
+            role: config.map(|c| c.role().to_string()).unwrap_or_default(),
+            kubernetes_version: config
+                .map(|c| c.kubernetes_version().to_string())
+                .unwrap_or_default(),
+            os: os_name(),
+            kernel: first_line("/proc/sys/kernel/osrelease"),
+            boot_id: boot::boot_id(),
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<v1::ApplyConfigRequest>,
+    ) -> Answer<v1::ApplyConfigResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = request.into_inner();
+        let dry_run = request.dry_run;
+        complete(async move {
+            let parts = &this.parts;
+            let result = config::apply(&parts.ledger, request, peer.by()).await;
+            if dry_run {
+                return result.map(|applied| Response::new(applied.response));
+            }
+            if let Ok(applied) = &result
+                && applied.accepted
+            {
+                this.accepted(applied.response.generation, &peer.by());
+            }
+            let record = Record::new(&peer, "ApplyConfig");
+            let generation = |applied: &config::Applied| Some(applied.response.generation);
+            let applied = this.written_down(record, result, generation).await?;
+            Ok(Response::new(applied.response))
+        })
+        .await
+    }
+
+    async fn confirm_config(
+        &self,
+        request: Request<v1::ConfirmConfigRequest>,
+    ) -> Answer<v1::ConfirmConfigResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let asked = Some(request.get_ref().generation).filter(|g| *g > 0);
+        complete(async move {
+            let ledger = Arc::clone(&this.parts.ledger);
+            let result = document::blocking(move || ledger.confirm(asked))
+                .await?
+                .map_err(|e| convert::ledger(&e));
+            if let Ok(generation) = &result {
+                let by = peer.by();
+                let object = format!("generation {generation}");
+                this.parts.board.emit("config", object, format!("confirmed by {by}"));
+                this.parts.wake.wake();
+            }
+            let record = Record::new(&peer, "ConfirmConfig");
+            let generation = this.written_down(record, result, |g| Some(*g)).await?;
+            Ok(Response::new(v1::ConfirmConfigResponse { generation }))
+        })
+        .await
+    }
+
+    async fn get_config(
+        &self,
+        request: Request<v1::GetConfigRequest>,
+    ) -> Answer<v1::GetConfigResponse> {
+        config::get(&self.parts.ledger, request.get_ref().generation).map(Response::new)
+    }
+
+    async fn list_generations(
+        &self,
+        _: Request<v1::ListGenerationsRequest>,
+    ) -> Answer<v1::ListGenerationsResponse> {
+        Ok(Response::new(config::history(&self.parts.ledger)))
+    }
+
+    async fn rollback_config(
+        &self,
+        request: Request<v1::RollbackConfigRequest>,
+    ) -> Answer<v1::RollbackConfigResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = request.into_inner();
+        if request.generation == 0 {
+            return Err(Status::invalid_argument("generation is needed: the one to go back to"));
+        }
+        complete(async move {
+            let (ledger, by) = (Arc::clone(&this.parts.ledger), peer.by());
+            let result = document::blocking(move || config::rollback(&ledger, &request, by)).await?;
+            if let Ok(generation) = &result {
+                this.accepted(*generation, &peer.by());
+            }
+            let record = Record::new(&peer, "RollbackConfig")
+                .object(format!("to generation {}", request.generation));
+            let generation = this.written_down(record, result, |g| Some(*g)).await?;
+            Ok(Response::new(v1::RollbackConfigResponse { generation }))
+        })
+        .await
+    }
+
+    async fn bootstrap(
+        &self,
+        request: Request<v1::BootstrapRequest>,
+    ) -> Answer<v1::BootstrapResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        complete(async move {
+            let result = this.order_bootstrap(&peer.by()).await;
+            let object = result.clone().unwrap_or_else(|_| "bootstrap".to_owned());
+            let record = Record::new(&peer, "Bootstrap").object(object);
+            let order = this.written_down(record, result, |_| None).await?;
+            Ok(Response::new(v1::BootstrapResponse { order }))
+        })
+        .await
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
+        let status = self.parts.board.status();
+        let current = self.parts.ledger.current();
+        let config = current.as_ref().map(|entry| &entry.bundle.config);
+        let generation = current.as_ref().map_or(0, |entry| entry.generation.number);
+        let revert_at = self.parts.ledger.pending_try();
+        let response = v1::StatusResponse {
+            hostname: config.map(|c| c.hostname().to_string()).unwrap_or_default(),
+            role: config.map(|c| c.role().to_string()).unwrap_or_default(),
+            generation,
+            // A generation that no look has seen yet is not in effect.
+            settled: status.settled && status.generation == generation,
+            stages: status.stages.into_iter().map(convert::stage).collect(),
+            conditions: status.conditions.into_iter().map(convert::condition).collect(),
+            node_ready: status.node_ready,
+            looks: status.looks,
+            last_event: self.parts.board.last_event(),
+            revert_at_ms: revert_at.map_or(0, |(_, left)| now_ms().saturating_add_unsigned(left)),
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
+        let intermediates = self.parts.board.intermediates();
+        let value = match v1::Intermediate::try_from(request.get_ref().what) {
+            Ok(v1::Intermediate::Observed) => intermediates.observed,
+            Ok(v1::Intermediate::Desired) => intermediates.desired,
+            Ok(v1::Intermediate::Plan) => intermediates.plan,
+            Ok(v1::Intermediate::Unspecified) | Err(_) => {
+                return Err(Status::invalid_argument("what: OBSERVED, DESIRED or PLAN"));
+            }
+        };
+        Ok(Response::new(v1::InspectResponse { json: value.to_string() }))
+    }
+
+    async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {
+        let v1::EventsRequest { from, follow } = *request.get_ref();
+        let events = events::stream(Arc::clone(&self.parts.board), from, follow);
+        self.stream(events.map(|event| Ok(convert::event(event))))
+    }
+
+    async fn list_services(
+        &self,
+        _: Request<v1::ListServicesRequest>,
+    ) -> Answer<v1::ListServicesResponse> {
+        let services = self.parts.hands.services().await.map_err(Status::unavailable)?;
+        let services = services.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListServicesResponse { services }))
+    }
+
+    async fn restart_service(
+        &self,
+        request: Request<v1::RestartServiceRequest>,
+    ) -> Answer<v1::RestartServiceResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let name = logs::unit(&request.get_ref().name)?;
+        complete(async move {
+            let result = this.restart(&name).await;
+            let record = Record::new(&peer, "RestartService").object(name);
+            // Done is done, and it may be what frees a full disk: told even if not written down.
+            match &result {
+                Ok(()) => this.parts.audit.note(record).await,
+                Err(status) => this.parts.audit.note(record.refused(status)).await,
+            }
+            result.map(|()| Response::new(v1::RestartServiceResponse {}))
+        })
+        .await
+    }
+
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
+        self.stream(self.parts.journal.logs(request.get_ref())?)
+    }
+
+    async fn dmesg(&self, request: Request<v1::DmesgRequest>) -> Answer<Self::DmesgStream> {
+        self.stream(self.parts.journal.dmesg(request.get_ref().follow)?)
+    }
+
+    async fn kubeconfig(
+        &self,
+        request: Request<v1::KubeconfigRequest>,
+    ) -> Answer<v1::KubeconfigResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let lifetime = request.get_ref().lifetime_seconds;
+        complete(async move {
+            let current = this.parts.ledger.current();
+            let current = current.ok_or_else(|| Status::failed_precondition("no config"))?;
+            let make = move || kubeconfig::make(&current.bundle, lifetime, SystemTime::now());
+            let result = document::blocking(make).await?;
+            let record = Record::new(&peer, "Kubeconfig").object(format!("lifetime {lifetime} s"));
+            let text = this.written_down(record, result, |_| None).await?;
+            let kubeconfig = text.expose().as_bytes().to_vec();
+            Ok(Response::new(v1::KubeconfigResponse { kubeconfig }))
+        })
+        .await
+    }
+
+    async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {
+        self.parts.audit.note(Record::new(&peer_of(&request)?, "Reboot")).await;
+        let hands = Arc::clone(&self.parts.hands);
+        self.afterwards("reboot", async move { hands.reboot().await });
+        Ok(Response::new(v1::RebootResponse {}))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<v1::ShutdownRequest>,
+    ) -> Answer<v1::ShutdownResponse> {
+        self.parts.audit.note(Record::new(&peer_of(&request)?, "Shutdown")).await;
+        let hands = Arc::clone(&self.parts.hands);
+        self.afterwards("shutdown", async move { hands.shutdown().await });
+        Ok(Response::new(v1::ShutdownResponse {}))
+    }
+}
+
+impl Machine {
+    fn accepted(&self, generation: u64, by: &str) {
+        let object = format!("generation {generation}");
+        self.parts.board.emit("config", object, format!("accepted from {by}"));
+        self.parts.wake.wake();
+    }
+
+    /// The result, once it is in the audit log.
+    async fn written_down<T>(
+        &self,
+        record: Record,
+        result: Result<T, Status>,
+        generation: impl FnOnce(&T) -> Option<u64>,
+    ) -> Result<T, Status> {
+        let audit = &self.parts.audit;
+        match result {
+            Err(status) => {
+                audit.note(record.refused(&status)).await;
+                Err(status)
+            }
+            Ok(value) => {
+                let generation = generation(&value);
+                let record = match generation {
+                    Some(generation) => record.generation(generation),
+                    None => record,
+                };
+                audit.append(record).await.map_err(|e| {
+                    let done = generation.map(|g| format!(" as generation {g}")).unwrap_or_default();
+                    Status::internal(format!("it was done{done}, but the audit log failed: {e}"))
+                })?;
+                Ok(value)
+            }
+        }
+    }
+
+    async fn order_bootstrap(&self, by: &str) -> Result<String, Status> {
+        let ledger = Arc::clone(&self.parts.ledger);
+        let current = ledger.current();
+        if !current.is_some_and(|entry| entry.bundle.config.role().is_control_plane()) {
+            return Err(Status::failed_precondition(
+                "only a control plane machine can begin a cluster",
+            ));
+        }
+        let before = ledger.bootstrap_order().map_err(|e| convert::ledger(&e))?;
+        // A repeated order finds its own data here; only a first one must find none.
+        if !before.is_some_and(|order| order.state == OrderState::Ordered) {
+            self.parts.hands.may_bootstrap().await.map_err(Status::failed_precondition)?;
+        }
+        let name = by.to_owned();
+        let order = document::blocking(move || ledger.order_bootstrap(&name))
+            .await?
+            .map_err(|e| convert::ledger(&e))?;
+        self.parts.board.emit("order", order.clone(), format!("ordered by {by}"));
+        self.parts.wake.wake();
+        Ok(order)
+    }
+
+    async fn restart(&self, name: &str) -> Result<(), Status> {
+        let hands = &self.parts.hands;
+        let known = hands.services().await.map_err(Status::unavailable)?;
+        if !known.iter().any(|service| service.name == name) {
+            let names: Vec<_> = known.into_iter().map(|service| service.name).collect();
+            let names = names.join(", ");
+            return Err(Status::not_found(format!("{name} is not one of {names}")));
+        }
+        hands.restart(name.to_owned()).await.map_err(Status::failed_precondition)?;
+        self.parts.wake.wake();
+        Ok(())
+    }
+
+    fn afterwards(
+        &self,
+        what: &'static str,
+        act: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        let board = Arc::clone(&self.parts.board);
+        tokio::spawn(async move {
+            tokio::time::sleep(ANSWER_FIRST).await;
+            if let Err(why) = act.await {
+                board.emit("condition", what, format!("{what} failed: {why}"));
+            }
+        });
+    }
+
+    fn stream<T: Send + 'static>(
+        &self,
+        items: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Answer<BoxStream<'static, Result<T, Status>>> {
+        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{STREAMS} streams are open: close one"))
+        })?;
+        let stop = self.stop.clone().cancelled_owned();
+        let items = items.take_until(stop).map(move |item| {
+            let _held = &place;
+            item
+        });
+        Ok(Response::new(items.boxed()))
+    }
+}
+
+fn os_name() -> String {
+    let text = std::fs::read_to_string("/etc/os-release")
+        .or_else(|_| std::fs::read_to_string("/usr/lib/os-release"))
+        .unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.unwrap_or("unknown").trim_matches('"').to_owned()
+}
+
+fn first_line(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,139 @@
+//! The machine API: who may ask what, and the only place where protobuf meets the domain.
+//!
+//! A machine without a config runs [`maintain`]; one with a config runs [`serve`]. Both take the
+//! same listening socket, so the port never closes in between.
+
+pub mod audit;
+pub mod authz;
+mod config;
+mod convert;
+mod document;
+pub mod enrolment;
+mod events;
+mod kubeconfig;
+mod listen;
+mod logs;
+mod machine;
+pub mod peer;
+mod server;
+pub mod tls;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use machined_proto::v1;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+pub use audit::Audit;
+pub use enrolment::{Anchor, AnchorError, Ended, maintain};
+pub use logs::Journal;
+pub use server::bind;
+pub use tls::{Credentials, Front, TlsError};
+
+use crate::ledger::Ledger;
+use crate::reconcile::Wake;
+use crate::status::Board;
+use peer::Peer;
+
+/// Why the API does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No way to present itself.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No code could be made.
+    #[error("cannot make an enrolment code")]
+    Code(#[source] machine_pki::PkiError),
+    /// The HTTP/2 server gave up.
+    #[error("the machine API's server failed")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// A service as the API shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceState {
+    /// Full unit name, such as "kubelet.service".
+    pub name: String,
+    /// systemd's ActiveState.
+    pub active_state: String,
+    /// systemd's SubState.
+    pub sub_state: String,
+    /// systemd's Result.
+    pub result: String,
+    /// systemd's NRestarts.
+    pub restarts: u32,
+}
+
+/// What the API has done to the machine, other than through the ledger. Errors are one line that
+/// names operation and object.
+pub trait Hands: Send + Sync {
+    /// The services that this agent looks after; no others can be restarted.
+    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>>;
+    /// Restarts one of them and waits for the job's result.
+    fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>>;
+    /// Begins an orderly reboot.
+    fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Begins an orderly power-off.
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Whether a new cluster may begin here. The error says why not: this machine or a peer that
+    /// answers has a cluster's data.
+    fn may_bootstrap(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
+/// What a configured machine's API works on.
+#[derive(Clone)]
+pub struct Parts {
+    /// Documents and orders.
+    pub ledger: Arc<Ledger>,
+    /// Status and events.
+    pub board: Arc<Board>,
+    /// Called after each change of the ledger.
+    pub wake: Wake,
+    /// Effects.
+    pub hands: Arc<dyn Hands>,
+    /// Where mutating calls are written down.
+    pub audit: Audit,
+    /// Where logs come from.
+    pub journal: Journal,
+}
+
+/// Serves the machine API until `stop`. `front` may be exchanged all the while.
+pub async fn serve(
+    listener: Arc<TcpListener>,
+    front: Arc<Front>,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(), ApiError> {
+    let guard = authz::Guard { rule: authz::check, audit: parts.audit.clone() };
+    let routes = machine::routes(parts, &stop).await;
+    Ok(server::run(listener, front, guard, routes, stop).await?)
+}
+
+/// The peer that [`listen`] put beside the request.
+fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.ok_or_else(|| Status::internal("the connection is not known"))
+}
+
+/// Runs a mutation to its end even when the caller hangs up or the deadline passes: what is begun
+/// is finished and written down.
+async fn complete<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|e| Err(Status::internal(format!("the work did not end: {e}"))))
+}
+
+impl From<ServiceState> for v1::Service {
+    fn from(service: ServiceState) -> Self {
+        Self {
+            name: service.name,
+            active_state: service.active_state,
+            sub_state: service.sub_state,
+            result: service.result,
+            restarts: service.restarts,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The durable memory of the machine: accepted documents by generation, and
+//! one-shot orders.
+//!
+//! On disk, version 1 (frozen in `ledger/tests.rs`), under one directory:
+//! - `NNNNNNNNNN.generation`: a header line, a line of metadata, the document
+//!   exactly as accepted. Never changed once written.
+//! - `NNNNNNNNNN.confirmed`, `NNNNNNNNNN.reverted`: empty marks.
+//! - `bootstrap.order`: the one-shot order, see [`orders`].
+//!
+//! Every write is: temporary file, fsync, rename, fsync of the directory; only
+//! then is anything acknowledged. A power cut leaves either the old state or
+//! the new one. What is in force is *computed* from these files each time, so
+//! there is no pointer that could disagree with them.
+
+mod entry;
+mod force;
+mod orders;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use machine_config::Bundle;
+
+pub use entry::{Entry, Generation, Mode, State};
+pub use force::Now;
+pub use orders::{BootstrapOrder, OrderState};
+
+/// Generations kept; the one in force and the last confirmed are kept beyond it.
+const KEPT: usize = 64;
+
+/// What the ledger refuses or cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A file operation failed; nothing was acknowledged.
+    #[error("ledger: cannot {operation} {}", path.display())]
+    Io {
+        /// The operation, in words.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Somebody else wrote first.
+    #[error("the newest generation is {newest}, not {expected}: read it again, then repeat")]
+    Stale {
+        /// What the caller expected.
+        expected: u64,
+        /// What is there.
+        newest: u64,
+    },
+    /// No such generation, or not a readable one.
+    #[error("generation {0} is not in the ledger, or cannot be read")]
+    Missing(u64),
+    /// Nothing is being tried.
+    #[error("no try is pending: there is nothing to confirm")]
+    NoTry,
+    /// Another generation is being tried.
+    #[error("generation {pending} is being tried, not {asked}")]
+    OtherTry {
+        /// The one that is.
+        pending: u64,
+        /// The one asked for.
+        asked: u64,
+    },
+    /// This machine has been a member already.
+    #[error("bootstrap was ordered before as {id} and the cluster was made; a second one would lose it")]
+    Bootstrapped {
+        /// The finished order.
+        id: String,
+    },
+}
+
+/// A document on its way into the ledger.
+pub struct Acceptance {
+    /// The stream exactly as received.
+    pub text: String,
+    /// What it says, already valid.
+    pub bundle: Bundle,
+    /// The sender's identity.
+    pub by: String,
+    /// When it takes force.
+    pub mode: Mode,
+    /// Refused unless this is the newest generation's number.
+    pub expected: Option<u64>,
+}
+
+/// See the module's text. Its methods do blocking file work, fsync included.
+pub struct Ledger {
+    directory: PathBuf,
+    clock: Box<dyn Fn() -> Now + Send + Sync>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    entries: Vec<Arc<Entry>>,
+    unreadable: Vec<String>,
+    newest: u64,
+}
+
+impl Ledger {
+    /// Reads what is there; a file that cannot be read is named in
+    /// [`Ledger::unreadable`] and passed over, never deleted.
+    pub fn open(
+        directory: &Path,
+        clock: impl Fn() -> Now + Send + Sync + 'static,
+    ) -> Result<Self, LedgerError> {
+        std::fs::create_dir_all(directory).map_err(io("make", directory))?;
+        let (entries, unreadable, newest) = entry::read_all(directory)?;
+        let inner = Mutex::new(Inner { entries, unreadable, newest });
+        Ok(Self { directory: directory.to_owned(), clock: Box::new(clock), inner })
+    }
+
+    /// The generation in force now, if any.
+    pub fn current(&self) -> Option<Arc<Entry>> {
+        force::current(&self.lock().entries, &(self.clock)()).cloned()
+    }
+
+    /// The readable entry with this number; 0 is the newest.
+    pub fn get(&self, number: u64) -> Result<Arc<Entry>, LedgerError> {
+        let inner = self.lock();
+        let found = match number {
+            0 => inner.entries.last(),
+            n => inner.entries.iter().find(|e| e.generation.number == n),
+        };
+        found.cloned().ok_or(LedgerError::Missing(number))
+    }
+
+    /// All readable generations, oldest first, with their state now.
+    pub fn list(&self) -> Vec<(Generation, State)> {
+        let (inner, now) = (self.lock(), (self.clock)());
+        inner.entries.iter().map(|e| (e.generation.clone(), force::state(e, &now))).collect()
+    }
+
+    /// Files that are there and cannot be used, in words.
+    pub fn unreadable(&self) -> Vec<String> {
+        self.lock().unreadable.clone()
+    }
+
+    /// Stores a document. Durable when it returns.
+    pub fn accept(&self, acceptance: Acceptance) -> Result<u64, LedgerError> {
+        let mut inner = self.lock();
+        if let Some(expected) = acceptance.expected.filter(|e| *e != inner.newest) {
+            return Err(LedgerError::Stale { expected, newest: inner.newest });
+        }
+        let entry = Entry::new(inner.newest + 1, acceptance, &(self.clock)());
+        entry.write(&self.directory)?;
+        inner.newest = entry.generation.number;
+        inner.entries.push(Arc::new(entry));
+        self.prune(&mut inner);
+        Ok(inner.newest)
+    }
+
+    /// Makes the pending try permanent. `None`: whichever is pending.
+    pub fn confirm(&self, generation: Option<u64>) -> Result<u64, LedgerError> {
+        let mut inner = self.lock();
+        let now = (self.clock)();
+        let pending = force::trying(&inner.entries, &now).ok_or(LedgerError::NoTry)?;
+        if let Some(asked) = generation.filter(|g| *g != pending) {
+            return Err(LedgerError::OtherTry { pending, asked });
+        }
+        entry::mark(&self.directory, pending, "confirmed")?;
+        entry::change(&mut inner.entries, pending, |e| e.confirmed = true);
+        Ok(pending)
+    }
+
+    /// When the pending try goes back by itself: its generation and the
+    /// milliseconds left.
+    pub fn pending_try(&self) -> Option<(u64, u64)> {
+        let (inner, now) = (self.lock(), (self.clock)());
+        let number = force::trying(&inner.entries, &now)?;
+        let entry = inner.entries.iter().find(|e| e.generation.number == number)?;
+        Some((number, force::left(entry, &now)))
+    }
+
+    /// Marks tries whose time is over as reverted and returns their numbers.
+    /// Only a record for people: an expired try is out of force without it.
+    pub fn sweep(&self) -> Result<Vec<u64>, LedgerError> {
+        let mut inner = self.lock();
+        let now = (self.clock)();
+        let over = force::expired(&inner.entries, &now);
+        for number in &over {
+            entry::mark(&self.directory, *number, "reverted")?;
+            entry::change(&mut inner.entries, *number, |e| e.reverted = true);
+        }
+        Ok(over)
+    }
+
+    /// Makes an old generation's document the newest one.
+    pub fn rollback(
+        &self,
+        number: u64,
+        expected: Option<u64>,
+        by: String,
+    ) -> Result<u64, LedgerError> {
+        let old = self.get(number)?;
+        self.accept(Acceptance {
+            text: old.text.expose().to_owned(),
+            bundle: old.bundle.clone(),
+            by,
+            mode: Mode::Auto,
+            expected,
+        })
+    }
+
+    /// Records the order to make this machine the first member of a new
+    /// cluster; the same order again is the same id.
+    pub fn order_bootstrap(&self, by: &str) -> Result<String, LedgerError> {
+        let _one_writer = self.lock();
+        orders::order(&self.directory, by, &(self.clock)())
+    }
+
+    /// The order, if there is one.
+    pub fn bootstrap_order(&self) -> Result<Option<BootstrapOrder>, LedgerError> {
+        orders::read(&self.directory)
+    }
+
+    /// Records that the cluster exists; the order is never acted on again.
+    pub fn finish_bootstrap(&self) -> Result<(), LedgerError> {
+        let _one_writer = self.lock();
+        orders::finish(&self.directory)
+    }
+
+    fn prune(&self, inner: &mut Inner) {
+        let now = (self.clock)();
+        let current = force::current(&inner.entries, &now).map(|e| e.generation.number);
+        let fallback = force::last_confirmed(&inner.entries);
+        while inner.entries.len() > KEPT {
+            let number = inner.entries[0].generation.number;
+            if Some(number) == current || Some(number) == fallback {
+                break;
+            }
+            // A leftover costs a few kilobytes and is tried again next time.
+            entry::remove(&self.directory, number);
+            inner.entries.remove(0);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |source| LedgerError::Io { operation, path, source }
+}

@@ -1,0 +1,194 @@
+//! The machine as the reconciler sees it: the one seam between plans and
+//! effects. Adapters below are dull: they look, or do one thing, and decide
+//! nothing.
+
+pub mod certs;
+pub mod facts;
+pub mod files;
+pub mod kube;
+pub mod systemd;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use machine_config::Role;
+use machine_plan::action::Action;
+use machine_plan::desired::{CNI_FILE, Desired};
+use machine_plan::facts::HostFacts;
+use machine_plan::observed::{Observed, Probe};
+
+use crate::ledger::{Entry, Ledger, OrderState};
+
+/// A probe that takes longer is a result of its own. TCG guests need seconds
+/// for a TLS handshake while the API server starts.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Where this boot's notes are: what units were started with, what was applied.
+const NOTES: &str = "/run/machined";
+
+/// Why an effect did not happen. Names the operation and the object.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A file could not be changed.
+    #[error("cannot {operation} {path}: {source}")]
+    File {
+        /// In words.
+        operation: &'static str,
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// systemd refused or did not answer.
+    #[error("cannot {operation} {unit}: {why}")]
+    Unit {
+        /// In words.
+        operation: &'static str,
+        /// Full name.
+        unit: String,
+        /// Why.
+        why: String,
+    },
+    /// A leaf could not be made.
+    #[error("cannot issue {leaf}: {why}")]
+    Leaf {
+        /// Its name.
+        leaf: String,
+        /// Why.
+        why: String,
+    },
+    /// The cluster's API refused or did not answer.
+    #[error("cannot {operation} {object}: {why}")]
+    Kube {
+        /// In words.
+        operation: &'static str,
+        /// Kind and name.
+        object: String,
+        /// Why.
+        why: String,
+    },
+    /// The ledger could not be written.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
+}
+
+/// The real machine.
+pub struct Node {
+    systemd: systemd::Systemd,
+    kube: kube::Kube,
+    ledger: Arc<Ledger>,
+}
+
+impl Node {
+    /// Connects to the system bus.
+    pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>) -> Self {
+        Self { systemd, kube: kube::Kube::default(), ledger }
+    }
+
+    /// What the host says of itself, before anything is desired of it.
+    pub fn facts(&self, entry: &Entry) -> HostFacts {
+        facts::look(&entry.bundle.config)
+    }
+
+    /// One look: all probes at once, each with its own deadline.
+    pub async fn observe(&self, entry: &Entry, desired: &Desired, facts: &HostFacts) -> Observed {
+        let control_plane = desired.role == Role::ControlPlane;
+        let units = futures_util::future::join_all(desired.units().map(|unit| async {
+            let seen = limited(self.systemd.unit(unit.name)).await;
+            (unit.name.to_owned(), with_inputs(unit.name, seen))
+        }));
+        let address = facts.node_ip;
+        let api = async {
+            match control_plane {
+                true => limited(self.kube.ready(address)).await,
+                false => Probe::Absent,
+            }
+        };
+        let node = limited(self.kube.node(&desired.hostname, control_plane.then_some(address)));
+        let (units, api_server, node) = futures_util::join!(units, api, node);
+        let order = self.ledger.bootstrap_order();
+        let order_is =
+            |state| matches!(&order, Ok(Some(order)) if order.state == state);
+        let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
+        Observed {
+            hostname: facts::hostname(),
+            node_ip: match address.is_unspecified() {
+                true => Probe::Absent,
+                false => Probe::Seen(address),
+            },
+            files: paths.map(|path| (path.to_owned(), files::look(path))).collect(),
+            leaves: certs::look(&desired.leaves, &entry.bundle),
+            units: units.into_iter().collect::<BTreeMap<_, _>>(),
+            etcd_data: files::has_etcd_member(),
+            bootstrap_ordered: order_is(OrderState::Ordered),
+            bootstrap_done: order_is(OrderState::Done),
+            api_server,
+            node,
+            applied: files::note(&note("applied")),
+        }
+    }
+
+    /// Carries out one action. "Already so" is success.
+    pub async fn execute(&self, entry: &Entry, action: &Action) -> Result<(), NodeError> {
+        match action {
+            Action::WriteFile { file } => files::write(file),
+            Action::RemoveFile { path } => files::remove(path),
+            Action::SetHostname { name } => facts::set_hostname(name),
+            Action::IssueLeaf { leaf, .. } => {
+                certs::issue(leaf, &entry.bundle, SystemTime::now())
+            }
+            Action::ReloadManager => self.systemd.reload_manager().await,
+            Action::RestartUnit { unit, inputs } => {
+                self.systemd.restart(unit).await?;
+                files::set_note(&unit_note(unit), inputs)
+            }
+            Action::ReloadUnit { unit, inputs } => {
+                self.systemd.reload(unit).await?;
+                files::set_note(&unit_note(unit), inputs)
+            }
+            Action::StartUnit { unit, inputs } => {
+                self.systemd.start(unit).await?;
+                files::set_note(&unit_note(unit), inputs)
+            }
+            Action::ApplyObjects { objects, digest } => {
+                let address = self.facts(entry).node_ip;
+                self.kube.apply(address, objects).await?;
+                files::set_note(&note("applied"), digest)
+            }
+            Action::MarkNode { name, labels, taints } => {
+                let control_plane = entry.bundle.config.role() == Role::ControlPlane;
+                let address = control_plane.then(|| self.facts(entry).node_ip);
+                self.kube.mark(address, name, labels, taints).await
+            }
+            Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
+        }
+    }
+}
+
+async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {
+    tokio::time::timeout(PROBE, probe)
+        .await
+        .unwrap_or_else(|_| Probe::Unreadable(format!("no answer within {} s", PROBE.as_secs())))
+}
+
+fn with_inputs(
+    unit: &str,
+    seen: Probe<machine_plan::observed::UnitSeen>,
+) -> Probe<machine_plan::observed::UnitSeen> {
+    match seen {
+        Probe::Seen(seen) => {
+            Probe::Seen(machine_plan::observed::UnitSeen { inputs: files::note(&unit_note(unit)), ..seen })
+        }
+        other => other,
+    }
+}
+
+fn note(name: &str) -> PathBuf {
+    PathBuf::from(NOTES).join(name)
+}
+
+fn unit_note(unit: &str) -> PathBuf {
+    note("units").join(unit)
+}

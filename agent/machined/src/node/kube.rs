@@ -1,0 +1,190 @@
+//! The cluster's API, as this machine may use it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ::kube::api::{Api, DynamicObject, Patch, PatchParams};
+use ::kube::config::{KubeConfigOptions, Kubeconfig};
+use ::kube::core::{ApiResource, GroupVersionKind};
+use ::kube::{Client, Config};
+use k8s_openapi::api::core::v1::{Node as KubeNode, Taint};
+use machine_plan::action::object_name;
+use machine_plan::observed::{NodeSeen, Probe};
+use serde_json::{Value, json};
+
+use super::NodeError;
+
+/// Who owns the fields that we apply.
+const MANAGER: &str = "machined";
+const ADMIN: &str = "/etc/kubernetes/admin.conf";
+const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
+
+/// Clients by kubeconfig, rebuilt when the file's content or server changes.
+#[derive(Default)]
+pub struct Kube {
+    clients: Mutex<BTreeMap<&'static str, (String, Client)>>,
+}
+
+impl Kube {
+    /// The local API server's readiness.
+    pub async fn ready(&self, address: IpAddr) -> Probe<()> {
+        let client = match self.client(Some(address)).await {
+            Ok(client) => client,
+            Err(why) => return Probe::Unreadable(why),
+        };
+        let request = match http::Request::get("/readyz").body(Vec::new()) {
+            Ok(request) => request,
+            Err(e) => return Probe::Unreadable(e.to_string()),
+        };
+        match client.request_text(request).await {
+            Ok(_) => Probe::Seen(()),
+            Err(e) if refused(&e) => Probe::Absent,
+            Err(e) => Probe::Unreadable(short(&e)),
+        }
+    }
+
+    /// This machine's node. `local`: ask the API server at this address, as a
+    /// control plane may; otherwise with kubelet's own identity.
+    pub async fn node(&self, name: &str, local: Option<IpAddr>) -> Probe<NodeSeen> {
+        let client = match self.client(local).await {
+            Ok(client) => client,
+            Err(why) => return Probe::Unreadable(why),
+        };
+        match Api::<KubeNode>::all(client).get_opt(name).await {
+            Ok(Some(node)) => Probe::Seen(seen(node)),
+            Ok(None) => Probe::Absent,
+            Err(e) => Probe::Unreadable(short(&e)),
+        }
+    }
+
+    /// Server-side apply, in order, stopping at the first refusal.
+    pub async fn apply(&self, local: IpAddr, objects: &[Value]) -> Result<(), NodeError> {
+        for object in objects {
+            let name = object_name(object);
+            let fail = |why: String| NodeError::Kube { operation: "apply", object: name.clone(), why };
+            let client = self.client(Some(local)).await.map_err(fail)?;
+            let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let (group, version) = match text("/apiVersion").split_once('/') {
+                Some((group, version)) => (group, version),
+                None => ("", text("/apiVersion")),
+            };
+            let kind = GroupVersionKind::gvk(group, version, text("/kind"));
+            let resource = ApiResource::from_gvk(&kind);
+            let api: Api<DynamicObject> = match text("/metadata/namespace") {
+                "" => Api::all_with(client, &resource),
+                namespace => Api::namespaced_with(client, namespace, &resource),
+            };
+            let params = PatchParams::apply(MANAGER).force();
+            api.patch(text("/metadata/name"), &params, &Patch::Apply(object))
+                .await
+                .map_err(|e| fail(short(&e)))?;
+        }
+        Ok(())
+    }
+
+    /// Sets labels and taints; other taints stay.
+    pub async fn mark(
+        &self,
+        local: Option<IpAddr>,
+        name: &str,
+        labels: &[(String, String)],
+        taints: &[(String, String, String)],
+    ) -> Result<(), NodeError> {
+        let object = format!("node {name}");
+        let fail = |why: String| NodeError::Kube { operation: "mark", object: object.clone(), why };
+        let client = self.client(local).await.map_err(fail)?;
+        let api = Api::<KubeNode>::all(client);
+        let node = api.get(name).await.map_err(|e| fail(short(&e)))?;
+        let mut all = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        for (key, value, effect) in taints {
+            let same = |t: &Taint| t.key == *key && t.effect == *effect;
+            all.retain(|t| !same(t));
+            let value = Some(value.clone()).filter(|v| !v.is_empty());
+            all.push(Taint { key: key.clone(), value, effect: effect.clone(), time_added: None });
+        }
+        let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
+        // The version makes a concurrent change of the taints a conflict, which
+        // the next look resolves, instead of a lost taint.
+        let version = node.metadata.resource_version;
+        let patch = json!({
+            "metadata": { "labels": labels, "resourceVersion": version },
+            "spec": { "taints": all },
+        });
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|e| fail(short(&e)))?;
+        Ok(())
+    }
+
+    async fn client(&self, local: Option<IpAddr>) -> Result<Client, String> {
+        let path = if local.is_some() { ADMIN } else { KUBELET };
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+        let key = machine_plan::digest::digest(format!("{local:?}\n{text}").as_bytes());
+        if let Some(client) = self.cached(path, &key) {
+            return Ok(client);
+        }
+        let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|_| format!("{path}: not a kubeconfig"))?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|e| format!("{path}: {e}"))?;
+        if let Some(address) = local {
+            // A control plane asks its own API server, whatever the cluster's
+            // endpoint does at the moment.
+            let host = std::net::SocketAddr::new(address, 6443);
+            config.cluster_url = format!("https://{host}/").parse().map_err(|e| format!("{host}: {e}"))?;
+        }
+        config.connect_timeout = Some(Duration::from_secs(5));
+        config.read_timeout = Some(Duration::from_secs(30));
+        let client = Client::try_from(config).map_err(|e| format!("{path}: {e}"))?;
+        if let Ok(mut clients) = self.clients.lock() {
+            clients.insert(path, (key, client.clone()));
+        }
+        Ok(client)
+    }
+
+    fn cached(&self, path: &'static str, key: &str) -> Option<Client> {
+        let clients = self.clients.lock().ok()?;
+        clients.get(path).filter(|(k, _)| k == key).map(|(_, client)| client.clone())
+    }
+}
+
+fn seen(node: KubeNode) -> NodeSeen {
+    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let ready = conditions.into_iter().find(|c| c.type_ == "Ready");
+    let spec = node.spec.unwrap_or_default();
+    let cidrs = spec.pod_cidrs.or_else(|| spec.pod_cidr.map(|one| vec![one])).unwrap_or_default();
+    let taint = |t: Taint| (t.key, t.value.unwrap_or_default(), t.effect);
+    NodeSeen {
+        ready: ready.as_ref().is_some_and(|c| c.status == "True"),
+        ready_message: ready.and_then(|c| c.message).unwrap_or_else(|| "no Ready condition yet".to_owned()),
+        labels: node.metadata.labels.unwrap_or_default(),
+        taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
+        pod_cidrs: cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
+    }
+}
+
+fn refused(error: &::kube::Error) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(e) = source {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            return io.kind() == std::io::ErrorKind::ConnectionRefused;
+        }
+        source = e.source();
+    }
+    false
+}
+
+// The innermost cause is the one that helps; the layers above it only say
+// "error trying to connect".
+fn short(error: &::kube::Error) -> String {
+    if let ::kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,148 @@
+//! systemd over D-Bus: unit state, jobs and their results.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use machine_plan::observed::{Probe, UnitSeen};
+use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
+
+use super::NodeError;
+
+/// The longest a start job may take: systemd's own default is 90 s, and it
+/// reports the job's result itself.
+const JOB: Duration = Duration::from_secs(180);
+
+/// A connection to the manager.
+#[derive(Clone)]
+pub struct Systemd {
+    connection: zbus::Connection,
+}
+
+impl Systemd {
+    /// Connects to the system bus and asks the manager for its signals.
+    pub async fn connect() -> zbus::Result<Self> {
+        Self::on(zbus::Connection::system().await?).await
+    }
+
+    /// On an open connection; tests bring their own.
+    pub async fn on(connection: zbus::Connection) -> zbus::Result<Self> {
+        ManagerProxy::new(&connection).await?.subscribe().await?;
+        Ok(Self { connection })
+    }
+
+    /// The state of one unit.
+    pub async fn unit(&self, name: &str) -> Probe<UnitSeen> {
+        match self.read(name).await {
+            Ok(Some(seen)) => Probe::Seen(seen),
+            Ok(None) => Probe::Absent,
+            Err(e) => Probe::Unreadable(e.to_string()),
+        }
+    }
+
+    async fn read(&self, name: &str) -> zbus::Result<Option<UnitSeen>> {
+        let path = self.manager().await?.load_unit(name.to_owned()).await?;
+        let unit = UnitProxy::builder(&self.connection)
+            .path(path.clone())?
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        if unit.load_state().await? == "not-found" {
+            return Ok(None);
+        }
+        let service = ServiceProxy::builder(&self.connection)
+            .path(path)?
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        Ok(Some(UnitSeen {
+            active_state: unit.active_state().await?,
+            sub_state: unit.sub_state().await?,
+            result: service.result().await?,
+            restarts: service.n_restarts().await?,
+            inputs: None,
+        }))
+    }
+
+    /// Has systemd read its unit files again.
+    pub async fn reload_manager(&self) -> Result<(), NodeError> {
+        let reload = async { self.manager().await?.reload().await };
+        reload.await.map_err(|e| error("reload", "systemd", e.to_string()))
+    }
+
+    /// Clears a failed state and starts a unit.
+    pub async fn start(&self, unit: &str) -> Result<(), NodeError> {
+        if let Ok(manager) = self.manager().await {
+            // Fails for a unit that has not failed; the start says the rest.
+            let _ = manager.reset_failed_unit(unit.to_owned()).await;
+        }
+        self.job("start", unit).await
+    }
+
+    /// Starts or restarts a unit.
+    pub async fn restart(&self, unit: &str) -> Result<(), NodeError> {
+        self.job("restart", unit).await
+    }
+
+    /// Reloads a unit, or starts it if it does not run.
+    pub async fn reload(&self, unit: &str) -> Result<(), NodeError> {
+        self.job("reload", unit).await
+    }
+
+    /// A stream that yields once for every finished job and every change of a
+    /// unit that may matter.
+    pub async fn changes(&self) -> zbus::Result<impl futures_util::Stream<Item = String> + use<>> {
+        let jobs = self.manager().await?.receive_job_removed().await?;
+        Ok(jobs.filter_map(|signal| async move { Some(signal.args().ok()?.unit.clone()) }))
+    }
+
+    async fn job(&self, operation: &'static str, unit: &str) -> Result<(), NodeError> {
+        let fail = |why: String| error(operation, unit, why);
+        let queued = async {
+            let manager = self.manager().await?;
+            // Listened for before the job exists: a quick one may be gone before
+            // the call returns.
+            let finished = manager.receive_job_removed().await?;
+            let (name, mode) = (unit.to_owned(), "replace".to_owned());
+            let job = match operation {
+                "restart" => manager.restart_unit(name, mode).await?,
+                "reload" => manager.reload_or_restart_unit(name, mode).await?,
+                _ => manager.start_unit(name, mode).await?,
+            };
+            Ok::<_, zbus::Error>((job, finished))
+        };
+        let (job, mut finished) = queued.await.map_err(|e| fail(e.to_string()))?;
+        let result = tokio::time::timeout(JOB, async {
+            while let Some(signal) = finished.next().await {
+                if let Ok(args) = signal.args()
+                    && args.job == job
+                {
+                    return Some(args.result.clone());
+                }
+            }
+            None
+        })
+        .await;
+        match result {
+            Ok(Some(result)) if result == "done" => Ok(()),
+            Ok(Some(result)) => Err(fail(format!("the job's result is {result}"))),
+            Ok(None) => Err(fail("the bus went away before the job ended".to_owned())),
+            Err(_) => Err(fail(format!("the job did not end within {} s", JOB.as_secs()))),
+        }
+    }
+
+    async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
+        ManagerProxy::builder(&self.connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+    }
+
+    /// The connection, for login1.
+    pub const fn connection(&self) -> &zbus::Connection {
+        &self.connection
+    }
+}
+
+fn error(operation: &'static str, unit: &str, why: String) -> NodeError {
+    NodeError::Unit { operation, unit: unit.to_owned(), why }
+}

@@ -1,0 +1,224 @@
+//! The one hand that changes the machine: look, plan, act, look again.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
+use machine_config::Bundle;
+use machine_plan::action::Action;
+use machine_plan::desired::Desired;
+use machine_plan::observed::Observed;
+use machine_plan::stages::{Stage, plan};
+use machine_plan::verdict::{Plan, Verdict};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::conditions;
+use crate::ledger::{Entry, Ledger};
+use crate::node::Node;
+use crate::status::{Board, Intermediates, StageStatus, Status};
+
+/// Between looks while something is waited for: quick at first, because most
+/// waits are short, then calm.
+const WAITING: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+/// Between looks at a settled machine. What changes in between wakes the loop;
+/// this only bounds how long a certificate that came due, or a change that no
+/// ear hears, can go unseen.
+const SETTLED: Duration = Duration::from_secs(300);
+
+/// Wakes the loop. Any number of wakes before a look are one.
+#[derive(Clone, Default)]
+pub struct Wake(Arc<Notify>);
+
+impl Wake {
+    /// Asks for a look soon.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+
+    async fn woken(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// The loop's parts.
+pub struct Reconciler {
+    /// What it acts on.
+    pub node: Node,
+    /// Where documents and orders come from.
+    pub ledger: Arc<Ledger>,
+    /// Where it says what it sees.
+    pub board: Arc<Board>,
+    /// What cuts its waits short.
+    pub wake: Wake,
+    /// Called once a look, so that a hung loop is noticed by the watchdog.
+    pub alive: Box<dyn Fn() + Send + Sync>,
+}
+
+struct Outcome {
+    stage: Stage,
+    changed: bool,
+    failure: Option<String>,
+}
+
+impl Reconciler {
+    /// Runs until the task is dropped.
+    pub async fn run(&self) {
+        let mut patience = 0;
+        let mut looks = 0;
+        let mut before = Vec::new();
+        loop {
+            (self.alive)();
+            self.sweep();
+            let Some(entry) = self.ledger.current() else {
+                self.wake.woken().await;
+                continue;
+            };
+            looks += 1;
+            let (plan, observed, desired) = self.look(&entry).await;
+            let outcomes = self.act(&entry, &plan).await;
+            let stages = stages(&plan, &outcomes);
+            self.tell(&before, &stages);
+            let settled = plan.settled();
+            self.publish(&entry, &observed, &desired, &plan, &stages, looks);
+            before = stages;
+
+            if outcomes.iter().any(|o| o.changed) {
+                patience = 0;
+                // Failures of other stages in the same pass must not spin.
+                if outcomes.iter().all(|o| o.failure.is_none()) {
+                    continue;
+                }
+            }
+            let pause = if settled { SETTLED } else { WAITING[patience.min(WAITING.len() - 1)] };
+            let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
+                pause.min(Duration::from_millis(left + 1))
+            });
+            patience = if settled { 0 } else { patience + 1 };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.wake.woken() => patience = 0,
+            }
+        }
+    }
+
+    async fn look(&self, entry: &Entry) -> (Plan, Observed, Desired) {
+        let now = unix_seconds();
+        let Bundle { config, secrets, .. } = &entry.bundle;
+        let facts = self.node.facts(entry);
+        let desired = Desired::new(config, secrets.as_ref(), &facts, entry.generation.accepted_ms / 1000);
+        let observed = self.node.observe(entry, &desired, &facts).await;
+        (plan(&desired, &observed, now), observed, desired)
+    }
+
+    // Stages that act do not depend on each other (a stage is held until its
+    // needs are settled), so they act at once; within a stage order matters.
+    async fn act(&self, entry: &Entry, plan: &Plan) -> Vec<Outcome> {
+        let acting = plan.stages.iter().filter_map(|(stage, verdict)| match verdict {
+            Verdict::Act { actions } => Some(self.act_stage(entry, *stage, actions)),
+            _ => None,
+        });
+        join_all(acting).await
+    }
+
+    async fn act_stage(&self, entry: &Entry, stage: Stage, actions: &[Action]) -> Outcome {
+        let mut changed = false;
+        for action in actions {
+            if let Err(e) = self.node.execute(entry, action).await {
+                let failure = e.to_string();
+                self.board.emit("action", action.object(), format!("{action}: {failure}"));
+                return Outcome { stage, changed, failure: Some(failure) };
+            }
+            changed = true;
+            self.board.emit("action", action.object(), action.to_string());
+        }
+        Outcome { stage, changed, failure: None }
+    }
+
+    fn sweep(&self) {
+        match self.ledger.sweep() {
+            Ok(over) => {
+                for number in over {
+                    let back = self.ledger.current().map_or(0, |e| e.generation.number);
+                    let message = format!("not confirmed in time: back to generation {back}");
+                    self.board.emit("config", format!("generation {number}"), message);
+                }
+            }
+            Err(e) => {
+                self.board.emit("condition", "ledger", e.to_string());
+            }
+        }
+    }
+
+    fn tell(&self, before: &[StageStatus], now: &[StageStatus]) {
+        for stage in now {
+            if !before.contains(stage) && stage.verdict != "acting" {
+                let message = match stage.message.as_str() {
+                    "" => stage.verdict.to_owned(),
+                    why => format!("{}: {why}", stage.verdict),
+                };
+                self.board.emit("stage", stage.name, message);
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        entry: &Entry,
+        observed: &Observed,
+        desired: &Desired,
+        plan: &Plan,
+        stages: &[StageStatus],
+        looks: u64,
+    ) {
+        let previous = self.board.status().conditions;
+        let conditions = conditions::of(observed, &self.ledger.unreadable(), stages, previous);
+        let json = |value: serde_json::Result<Value>| value.unwrap_or(Value::Null);
+        let intermediates = Intermediates {
+            observed: json(serde_json::to_value(observed)),
+            desired: json(serde_json::to_value(desired)),
+            plan: json(serde_json::to_value(plan)),
+        };
+        let status = Status {
+            generation: entry.generation.number,
+            settled: plan.settled(),
+            stages: stages.to_vec(),
+            conditions,
+            node_ready: observed.node.seen().is_some_and(|node| node.ready),
+            looks,
+        };
+        self.board.publish(status, intermediates);
+    }
+}
+
+fn stages(plan: &Plan, outcomes: &[Outcome]) -> Vec<StageStatus> {
+    let one = |(stage, verdict): &(Stage, Verdict)| {
+        let failed = outcomes.iter().find(|o| o.stage == *stage).and_then(|o| o.failure.clone());
+        let (verdict, message) = match (verdict, failed) {
+            (_, Some(why)) => ("failed", why),
+            (Verdict::Settled, _) => ("settled", String::new()),
+            (Verdict::Act { actions }, _) => {
+                let names: Vec<_> = actions.iter().map(ToString::to_string).collect();
+                ("acting", names.join(", "))
+            }
+            (Verdict::Blocked { reason, next_step: None }, _) => ("blocked", reason.clone()),
+            (Verdict::Blocked { reason, next_step: Some(step) }, _) => {
+                ("blocked", format!("{reason}; next: {step}"))
+            }
+            (Verdict::Held { by }, _) => ("held", format!("waits for {}", by.word())),
+        };
+        StageStatus { name: stage.word(), verdict, message }
+    };
+    plan.stages.iter().map(one).collect()
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,131 @@
+//! The whole vocabulary of effects. Executing one that is already so succeeds.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::files::RenderedFile;
+use crate::render::Leaf;
+
+/// One effect on the machine or its cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Replace a file as a whole, durably.
+    WriteFile {
+        /// Path, mode and content; secret content is redacted when shown.
+        file: RenderedFile,
+    },
+    /// Remove a file of ours.
+    RemoveFile {
+        /// Absolute path.
+        path: String,
+    },
+    /// Set the kernel's hostname.
+    SetHostname {
+        /// The name.
+        name: String,
+    },
+    /// Make a key and have its certificate signed.
+    IssueLeaf {
+        /// What and where to.
+        leaf: Box<Leaf>,
+        /// Why a new one is needed.
+        why: String,
+    },
+    /// Have systemd read its unit files again.
+    ReloadManager,
+    /// Start a unit, or restart it with new inputs, and follow the job.
+    RestartUnit {
+        /// Full name, such as "kubelet.service".
+        unit: String,
+        /// Digest of what the unit reads; noted once the job is done.
+        inputs: String,
+    },
+    /// Have a running unit read its configuration again.
+    ReloadUnit {
+        /// Full name.
+        unit: String,
+        /// Digest of what the unit reads.
+        inputs: String,
+    },
+    /// Clear a unit's failed state and start it.
+    StartUnit {
+        /// Full name.
+        unit: String,
+        /// Digest of what the unit reads.
+        inputs: String,
+    },
+    /// Server-side apply, in order.
+    ApplyObjects {
+        /// Whole objects.
+        #[serde(serialize_with = "names_only")]
+        objects: Vec<Value>,
+        /// Noted once all are applied.
+        digest: String,
+    },
+    /// Set labels, annotations and taints of this machine's node.
+    MarkNode {
+        /// The node's name.
+        name: String,
+        /// Labels to set.
+        labels: Vec<(String, String)>,
+        /// Taints to have: key, value, effect.
+        taints: Vec<(String, String, String)>,
+    },
+    /// Note in the ledger that the ordered cluster exists.
+    FinishBootstrap,
+}
+
+impl Action {
+    /// Kind and object, for events and errors.
+    pub fn object(&self) -> String {
+        match self {
+            Self::WriteFile { file } => file.path.clone(),
+            Self::RemoveFile { path } => path.clone(),
+            Self::SetHostname { name } => name.clone(),
+            Self::IssueLeaf { leaf, .. } => leaf.name.to_string(),
+            Self::ReloadManager => "systemd".to_owned(),
+            Self::RestartUnit { unit, .. }
+            | Self::ReloadUnit { unit, .. }
+            | Self::StartUnit { unit, .. } => unit.clone(),
+            Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
+            Self::MarkNode { name, .. } => format!("node {name}"),
+            Self::FinishBootstrap => "bootstrap order".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = self.object();
+        match self {
+            Self::WriteFile { .. } => write!(f, "write {object}"),
+            Self::RemoveFile { .. } => write!(f, "remove {object}"),
+            Self::SetHostname { .. } => write!(f, "set hostname {object}"),
+            Self::IssueLeaf { why, .. } => write!(f, "issue {object}: {why}"),
+            Self::ReloadManager => write!(f, "reload {object}"),
+            Self::RestartUnit { .. } => write!(f, "restart {object}"),
+            Self::ReloadUnit { .. } => write!(f, "reload {object}"),
+            Self::StartUnit { .. } => write!(f, "start {object}"),
+            Self::ApplyObjects { .. } => write!(f, "apply {object}"),
+            Self::MarkNode { .. } => write!(f, "mark {object}"),
+            Self::FinishBootstrap => write!(f, "finish {object}"),
+        }
+    }
+}
+
+/// "Kind namespace/name" of an object.
+pub fn object_name(object: &Value) -> String {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    match text("/metadata/namespace") {
+        "" => format!("{} {}", text("/kind"), text("/metadata/name")),
+        namespace => format!("{} {namespace}/{}", text("/kind"), text("/metadata/name")),
+    }
+}
+
+// Objects may hold a token: their names are enough to read a plan.
+fn names_only<S: serde::Serializer>(objects: &[Value], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(objects.iter().map(object_name))
+}

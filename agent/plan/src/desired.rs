@@ -1,0 +1,168 @@
+//! What this machine should be: everything a document and the host's facts
+//! decide, before anything is looked at.
+
+use std::time::SystemTime;
+
+use machine_config::{ClusterSecrets, MachineConfig, NetworkAddon, Role};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::digest::digest;
+use crate::facts::HostFacts;
+use crate::files::RenderedFile;
+use crate::render::{self, EtcdWish, Leaf};
+
+/// Where the built-in network's configuration goes; its content depends on
+/// what the cluster gave this node.
+pub const CNI_FILE: &str = "/etc/cni/net.d/10-bridge.conflist";
+
+/// A unit and what it reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unit {
+    /// Full name.
+    pub name: &'static str,
+    /// Its files.
+    pub files: Vec<RenderedFile>,
+    /// Digest over paths, modes and contents.
+    pub inputs: String,
+}
+
+impl Unit {
+    fn new(name: &'static str, files: Vec<RenderedFile>) -> Self {
+        let mut text = String::new();
+        for file in &files {
+            text.push_str(&format!("{} {:o} {}\n", file.path, file.mode, file.digest()));
+        }
+        Self { name, inputs: digest(text.as_bytes()), files }
+    }
+}
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Desired {
+    /// The machine's name, and its node's.
+    pub hostname: String,
+    /// The machine's part.
+    pub role: Role,
+    /// Sysctls, modules, network, time: each with the system unit to tell.
+    pub host: Vec<Unit>,
+    /// Authorities' certificates and, on control planes, keys.
+    pub authorities: Vec<RenderedFile>,
+    /// Leaves made on this machine.
+    pub leaves: Vec<Leaf>,
+    /// containerd.
+    pub runtime: Unit,
+    /// kubelet.
+    pub kubelet: Unit,
+    /// etcd's manifest, written only where a cluster may start or exists.
+    pub etcd: Option<RenderedFile>,
+    /// The other static pods.
+    pub control_plane: Vec<RenderedFile>,
+    /// Objects to apply, in order.
+    #[serde(skip)]
+    pub objects: Vec<Value>,
+    /// Labels of the node.
+    pub node_labels: Vec<(String, String)>,
+    /// Taints of the node.
+    pub node_taints: Vec<(String, String, String)>,
+    /// The document, for what depends on what the cluster gives this node.
+    #[serde(skip)]
+    config: MachineConfig,
+}
+
+impl Desired {
+    /// From a valid document and what the host says of itself. `token_expires`:
+    /// the bootstrap token is made valid until then; `None` makes no token.
+    pub fn new(
+        config: &MachineConfig,
+        secrets: &ClusterSecrets,
+        facts: &HostFacts,
+        token_expires: Option<SystemTime>,
+    ) -> Self {
+        let hostname = config.hostname().to_string();
+        let control_plane = config.role().is_control_plane();
+        let encryption = render::encryption(secrets).filter(|_| control_plane);
+        let mut pods = Vec::new();
+        if control_plane {
+            let wish = EtcdWish::New { name: hostname.clone() };
+            pods = render::static_pods(config, facts, &wish, encryption.is_some());
+        }
+        let etcd = pods.iter().position(|p| p.path.ends_with("/etcd.yaml")).map(|i| pods.remove(i));
+        let marks = render::node_marks(config);
+        let taint = |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
+        let mut authorities = render::authorities(config, secrets);
+        authorities.extend(encryption);
+        Self {
+            role: config.role(),
+            host: host_units(config),
+            runtime: Unit::new("containerd.service", render::containerd(config)),
+            kubelet: Unit::new("kubelet.service", render::kubelet(config, facts)),
+            leaves: render::leaves(config, facts),
+            authorities,
+            etcd,
+            control_plane: pods,
+            objects: match control_plane {
+                true => objects(config, secrets, token_expires),
+                false => Vec::new(),
+            },
+            node_labels: marks.labels.into_iter().collect(),
+            node_taints: marks.taints.iter().map(taint).collect(),
+            config: config.clone(),
+            hostname,
+        }
+    }
+
+    /// The built-in network's configuration for what this node was given;
+    /// `None` where another network is wanted.
+    pub fn cni(&self, pod_cidrs: &[ipnet::IpNet]) -> Option<RenderedFile> {
+        match self.config.network_addon() {
+            NetworkAddon::Bridge => Some(render::cni(&self.config, pod_cidrs)),
+            NetworkAddon::None | NetworkAddon::Manifests(_) => None,
+        }
+    }
+
+    /// Every file whose content is known beforehand.
+    pub fn files(&self) -> impl Iterator<Item = &RenderedFile> {
+        let units = self.host.iter().chain([&self.runtime, &self.kubelet]);
+        let of_units = units.flat_map(|unit| &unit.files);
+        of_units.chain(&self.authorities).chain(&self.etcd).chain(&self.control_plane)
+    }
+
+    /// Every unit that is looked at.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.host.iter().chain([&self.runtime, &self.kubelet])
+    }
+}
+
+// Manifests were read once when the document became valid; one that cannot be
+// read now is left out rather than blocking the others.
+fn objects(
+    config: &MachineConfig,
+    secrets: &ClusterSecrets,
+    token_expires: Option<SystemTime>,
+) -> Vec<Value> {
+    let mut objects = render::cluster_objects(config, secrets, token_expires);
+    objects.extend(render::user_objects(config).unwrap_or_default());
+    objects
+}
+
+/// Identifies a set of objects.
+pub fn objects_digest(objects: &[Value]) -> String {
+    digest(Value::from(objects.to_vec()).to_string().as_bytes())
+}
+
+// Which system unit reads which directory; a unit without files is left alone.
+const READERS: [(&str, &str); 5] = [
+    ("systemd-modules-load.service", "/etc/modules-load.d/"),
+    ("systemd-sysctl.service", "/etc/sysctl.d/"),
+    ("systemd-networkd.service", "/etc/systemd/network/"),
+    ("systemd-resolved.service", "/etc/systemd/resolved.conf.d/"),
+    ("systemd-timesyncd.service", "/etc/systemd/timesyncd.conf.d/"),
+];
+
+fn host_units(config: &MachineConfig) -> Vec<Unit> {
+    let files = render::host(config);
+    let of = |place: &str| files.iter().filter(|f| f.path.starts_with(place)).cloned().collect();
+    let unit = |(name, place): (&'static str, &str)| Unit::new(name, of(place));
+    READERS.into_iter().map(unit).filter(|unit| !unit.files.is_empty()).collect()
+}

@@ -1,0 +1,36 @@
+//! What rendering must know of the machine beyond its config.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Facts of the machine that its config does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The node's own address: what etcd and the API server advertise, and the kubelet's node IP.
+    pub node_ip: IpAddr,
+    /// Every address of the machine that other machines can use.
+    pub addresses: Vec<IpAddr>,
+    /// systemd-resolved runs, so `/etc/resolv.conf` names its stub on loopback, which is of no use
+    /// inside a pod.
+    pub resolv_conf_stub: bool,
+}
+
+impl HostFacts {
+    /// The first address of the family that [`HostFacts::node_ip`] is not of, for dual stack.
+    #[must_use]
+    pub fn other_family_ip(&self) -> Option<IpAddr> {
+        self.addresses
+            .iter()
+            .copied()
+            .find(|address| address.is_ipv4() != self.node_ip.is_ipv4() && !is_link_local(*address))
+    }
+}
+
+/// Link-local addresses need a zone, which neither the kubelet nor a peer can carry.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
+    }
+}

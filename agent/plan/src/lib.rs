@@ -1,0 +1,14 @@
+//! Pure: what should be on a machine, and what to do next to get there.
+//!
+//! Nothing here touches a file, a socket, a clock or the environment; see `clippy.toml`.
+
+pub mod action;
+pub mod address;
+pub mod desired;
+pub mod digest;
+pub mod facts;
+pub mod files;
+pub mod observed;
+pub mod render;
+pub mod stages;
+pub mod verdict;

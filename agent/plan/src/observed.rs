@@ -1,0 +1,118 @@
+//! All that one look can see.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use machine_pki::CertificateFacts;
+use serde::Serialize;
+
+/// The result of one probe. An unreachable peer is a value, not an error.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(tag = "probe", content = "value", rename_all = "kebab-case")]
+pub enum Probe<T> {
+    /// It is there, and this is it.
+    Seen(T),
+    /// It is certainly not there.
+    #[default]
+    Absent,
+    /// Nothing is known, for this reason.
+    Unreadable(String),
+}
+
+impl<T> Probe<T> {
+    /// The value, if seen.
+    pub const fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// A file as seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileSeen {
+    /// Hex SHA-256 of its content.
+    pub digest: String,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A unit as systemd sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UnitSeen {
+    /// "active", "activating", "failed", …
+    pub active_state: String,
+    /// "running", "auto-restart", …
+    pub sub_state: String,
+    /// "success", "exit-code", …
+    pub result: String,
+    /// Automatic restarts since it was started.
+    pub restarts: u32,
+    /// Digest of its inputs when this boot's agent last (re)started it.
+    pub inputs: Option<String>,
+}
+
+/// A leaf certificate as seen, with its key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeafSeen {
+    /// What the certificate says.
+    pub facts: CertificateFacts,
+    /// Whether the key beside it is its key.
+    pub key_matches: bool,
+    /// Whether the desired authority signed it.
+    pub authority_matches: bool,
+    /// For a kubeconfig: the server it points at.
+    pub server: Option<String>,
+}
+
+/// This machine's node object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct NodeSeen {
+    /// Its Ready condition.
+    pub ready: bool,
+    /// That condition's message.
+    pub ready_message: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Key, value, effect.
+    pub taints: Vec<(String, String, String)>,
+    /// Given by the controller manager.
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+/// One look at the machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Observed {
+    /// The kernel's hostname.
+    pub hostname: String,
+    /// The address that the document's choice falls on.
+    pub node_ip: Probe<IpAddr>,
+    /// By path.
+    pub files: BTreeMap<String, Probe<FileSeen>>,
+    /// By leaf name.
+    pub leaves: BTreeMap<String, Probe<LeafSeen>>,
+    /// By full unit name.
+    pub units: BTreeMap<String, Probe<UnitSeen>>,
+    /// Whether etcd's data directory holds a member.
+    pub etcd_data: Probe<()>,
+    /// Whether a bootstrap order is in the ledger and not finished.
+    pub bootstrap_ordered: bool,
+    /// Whether a bootstrap order was carried out once.
+    pub bootstrap_done: bool,
+    /// The local API server's `/readyz`: `Absent` is nobody listens.
+    pub api_server: Probe<()>,
+    /// This machine's node.
+    pub node: Probe<NodeSeen>,
+    /// Digest of the objects that were last applied in this boot.
+    pub applied: Option<String>,
+}
+
+impl Observed {
+    /// Whether a file has this content and mode.
+    pub fn has_file(&self, path: &str, digest: &str, mode: u32) -> bool {
+        let seen = self.files.get(path).and_then(Probe::seen);
+        seen.is_some_and(|f| f.digest == digest && f.mode == mode)
+    }
+}

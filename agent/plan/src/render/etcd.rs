@@ -1,0 +1,152 @@
+//! The static pod of this node's etcd member.
+
+use std::net::SocketAddr;
+
+use machine_config::{Component as Wish, KubernetesVersion, MachineConfig, PathType};
+use serde::{Deserialize, Serialize};
+
+use super::args::{Args, last};
+use super::pod::{Component, Mounts, Probes, loopback};
+use super::static_pods::{loopback_ip, pki, url};
+use super::{gates, images, join};
+use crate::facts::HostFacts;
+
+/// Where etcd keeps its data.
+pub const ETCD_DATA: &str = "/var/lib/etcd";
+
+pub(super) const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+const METRICS_PORT: u16 = 2381;
+
+/// How this node's etcd member came to be. It only matters when etcd first starts on an empty
+/// directory, but it is part of the manifest: keep to it, or etcd is restarted for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EtcdWish {
+    /// The first member of a new cluster.
+    New {
+        /// The member's name.
+        name: String,
+    },
+    /// A member added to a cluster that exists.
+    Join {
+        /// Every member by name and peer URL, this one among them.
+        initial_cluster: Vec<(String, String)>,
+    },
+}
+
+pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> Component {
+    let version = *config.kubernetes_version();
+    let source = config.component_source();
+    let traits = images::etcd_traits(source, version);
+    let ip = facts.node_ip;
+    let peer = url("https", ip, PEER_PORT);
+    let client = url("https", ip, CLIENT_PORT);
+    let local = loopback_ip(facts);
+
+    let mut args = Args::new();
+    args.set("advertise-client-urls", &client);
+    args.set("cert-file", pki("etcd/server.crt"));
+    args.set("client-cert-auth", "true");
+    args.set("data-dir", ETCD_DATA);
+    args.set("initial-advertise-peer-urls", &peer);
+    // Two clusters bootstrapped by mistake with the same names and addresses can then not mix.
+    args.set("initial-cluster-token", config.cluster_id());
+    args.set("key-file", pki("etcd/server.key"));
+    let local_client = url("https", local, CLIENT_PORT);
+    args.set("listen-client-urls", format!("{local_client},{client}"));
+    args.set("listen-metrics-urls", url("http", local, METRICS_PORT));
+    args.set("listen-peer-urls", &peer);
+    args.set("peer-cert-file", pki("etcd/peer.crt"));
+    args.set("peer-client-cert-auth", "true");
+    args.set("peer-key-file", pki("etcd/peer.key"));
+    args.set("peer-trusted-ca-file", pki("etcd/ca.crt"));
+    args.set("snapshot-count", "10000");
+    args.set("trusted-ca-file", pki("etcd/ca.crt"));
+    match wish {
+        EtcdWish::New { name } => {
+            args.set("name", name);
+            args.set("initial-cluster", format!("{name}={peer}"));
+        }
+        EtcdWish::Join { initial_cluster } => {
+            let members = initial_cluster
+                .iter()
+                .map(|(name, url)| format!("{name}={url}"));
+            args.set("name", config.hostname().as_str());
+            args.set("initial-cluster", join(members));
+            args.set("initial-cluster-state", "existing");
+        }
+    }
+    let (check, check_value, progress) = if traits.feature_gates {
+        (
+            "feature-gates",
+            "InitialCorruptCheck=true",
+            "watch-progress-notify-interval",
+        )
+    } else {
+        let progress = "experimental-watch-progress-notify-interval";
+        ("experimental-initial-corrupt-check", "true", progress)
+    };
+    args.set_if(traits.corrupt_check, check, check_value);
+    args.set_if(traits.watch_progress, progress, "5s");
+
+    let mut mounts = Mounts::default();
+    mounts.add(
+        "etcd-certs",
+        &pki("etcd"),
+        false,
+        PathType::DirectoryOrCreate,
+    );
+    mounts.add("etcd-data", ETCD_DATA, false, PathType::DirectoryOrCreate);
+    mounts.extend(&config.etcd().extra_volumes);
+
+    let mut requests = vec![("cpu", "100m")];
+    if gates::ETCD_EPHEMERAL_STORAGE.holds(version) {
+        requests.push(("ephemeral-storage", "100Mi"));
+    }
+    requests.push(("memory", "100Mi"));
+    Component {
+        name: "etcd",
+        program: images::etcd(source, version),
+        args: args.finish(&config.etcd().extra_args, version),
+        mounts,
+        probes: probes(config.etcd(), facts, traits.livez, version),
+        requests,
+        annotations: vec![("kubeadm.kubernetes.io/etcd.advertise-client-urls", client)],
+    }
+}
+
+/// etcd is probed where it serves its metrics, without a client certificate.
+fn probes(etcd: &Wish, facts: &HostFacts, livez: bool, version: KubernetesVersion) -> Probes {
+    let mut host = loopback(facts.node_ip).to_owned();
+    let mut port = METRICS_PORT;
+    let mut scheme = "HTTP";
+    let first =
+        last(&etcd.extra_args, "listen-metrics-urls").and_then(|urls| urls.split(',').next());
+    if let Some((protocol, place)) = first.and_then(|url| url.split_once("://")) {
+        scheme = if protocol == "https" { "HTTPS" } else { "HTTP" };
+        let place = place.split('/').next().unwrap_or_default();
+        if let Ok(socket) = place.parse::<SocketAddr>() {
+            host = socket.ip().to_string();
+            port = socket.port();
+        }
+    }
+    let (live, ready, startup) = if livez {
+        ("/livez", Some("/readyz"), "/readyz")
+    } else if gates::ETCD_HEALTH_QUERIES.holds(version) {
+        (
+            "/health?exclude=NOSPACE&serializable=true",
+            None,
+            "/health?serializable=false",
+        )
+    } else {
+        ("/health", None, "/health")
+    };
+    Probes {
+        host: Some(host),
+        port,
+        scheme,
+        live,
+        ready,
+        startup,
+    }
+}

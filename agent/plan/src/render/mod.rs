@@ -1,0 +1,58 @@
+//! Every file and object that a config calls for, as text. Pure: the same inputs give the same
+//! bytes, on the node and in `machinectl render` alike.
+//!
+//! What kubeadm does is followed, by version; what differs on purpose is listed with its reason in
+//! `tests/conformance/differences.rs`.
+
+mod args;
+mod authorities;
+mod cni;
+mod containerd;
+mod encryption;
+mod etcd;
+pub mod gates;
+mod host;
+mod images;
+mod kubeconfig;
+mod kubelet;
+mod leaf_fitness;
+mod leaves;
+mod marks;
+mod network;
+mod objects;
+mod organizations;
+mod pod;
+mod static_pods;
+mod yaml;
+
+use std::fmt::Display;
+
+pub use authorities::{BOOTSTRAP_KUBECONFIG, authorities};
+pub use cni::cni;
+pub use containerd::containerd;
+pub use encryption::encryption;
+pub use etcd::{ETCD_DATA, EtcdWish};
+pub use host::host;
+pub use images::EMBEDDED_BINARIES;
+pub use kubeconfig::{bootstrap_kubeconfig, kubeconfig};
+pub use kubelet::kubelet;
+pub use leaf_fitness::Why;
+pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, leaves, machine_api_leaf};
+pub use marks::{NodeMarks, node_marks};
+pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
+pub use pod::MANIFESTS;
+pub use static_pods::{ENCRYPTION_CONFIG, api_port, static_pods};
+pub use yaml::to_yaml;
+
+/// Kubernetes' directory.
+pub const KUBERNETES: &str = "/etc/kubernetes";
+/// Its keys and certificates.
+pub const PKI: &str = "/etc/kubernetes/pki";
+/// The port of an API server, unless the user gives another.
+pub const API_PORT: u16 = 6443;
+
+/// Values in one argument, separated by commas.
+fn join(values: impl IntoIterator<Item = impl Display>) -> String {
+    let words: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+    words.join(",")
+}

@@ -1,0 +1,38 @@
+//! Hostname, sysctls, modules, links, time servers.
+
+use super::{Look, writes};
+use crate::action::Action;
+use crate::observed::Probe;
+use crate::verdict::Verdict;
+
+pub(super) fn plan(look: &Look<'_>) -> Verdict {
+    let mut actions = Vec::new();
+    if look.observed.hostname != look.desired.hostname {
+        actions.push(Action::SetHostname { name: look.desired.hostname.clone() });
+    }
+    for unit in &look.desired.host {
+        let files = writes(look.observed, &unit.files);
+        let told = super::units::told(look, unit);
+        if files.is_empty() && told {
+            continue;
+        }
+        actions.extend(files);
+        let (unit, inputs) = (unit.name.to_owned(), unit.inputs.clone());
+        // networkd keeps its links through a reload; the others are one-shot
+        // units or hold no connections.
+        actions.push(if unit == "systemd-networkd.service" {
+            Action::ReloadUnit { unit, inputs }
+        } else {
+            Action::RestartUnit { unit, inputs }
+        });
+    }
+    // Nothing above the network can be right without the node's address.
+    match look.observed.node_ip {
+        Probe::Seen(_) => Verdict::act(actions),
+        _ if !actions.is_empty() => Verdict::act(actions),
+        _ => Verdict::blocked(
+            "no address of this machine is the node's",
+            "check the link and machine.nodeAddress.subnets",
+        ),
+    }
+}

@@ -1,0 +1,123 @@
+//! The stages, their order and what each needs: the one place that says so.
+
+mod certs;
+mod cluster;
+mod host;
+mod node;
+mod pods;
+mod units;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use crate::action::Action;
+use crate::desired::Desired;
+use crate::files::RenderedFile;
+use crate::observed::Observed;
+use crate::verdict::{Plan, Verdict};
+
+/// A stage's name, in the order of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Hostname, sysctls, modules, links, time.
+    Host,
+    /// Authorities and leaves.
+    Certs,
+    /// containerd.
+    Runtime,
+    /// etcd's static pod.
+    Etcd,
+    /// The API server's, the controller manager's and the scheduler's.
+    ControlPlane,
+    /// kubelet.
+    Kubelet,
+    /// The local API server answers.
+    Api,
+    /// Objects that every cluster has.
+    Cluster,
+    /// This machine's node: labels and taints.
+    Node,
+    /// The built-in network.
+    Network,
+    /// The node is Ready.
+    Ready,
+}
+
+impl Stage {
+    /// The word used in status and events.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Certs => "certs",
+            Self::Runtime => "runtime",
+            Self::Etcd => "etcd",
+            Self::ControlPlane => "control-plane",
+            Self::Kubelet => "kubelet",
+            Self::Api => "api",
+            Self::Cluster => "cluster",
+            Self::Node => "node",
+            Self::Network => "network",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// What every stage is given.
+pub(crate) struct Look<'a> {
+    pub desired: &'a Desired,
+    pub observed: &'a Observed,
+    /// Unix seconds.
+    pub now: i64,
+}
+
+type Rule = fn(&Look<'_>) -> Verdict;
+
+// Manifests are written before kubelet starts, so that its first look finds
+// them; whether the pods then run is the `api` stage's business. A stage is held
+// only where acting without its need would be wrong or useless.
+const TABLE: [(Stage, &[Stage], Rule); 11] = [
+    (Stage::Host, &[], host::plan),
+    (Stage::Certs, &[Stage::Host], certs::plan),
+    (Stage::Runtime, &[Stage::Host], units::runtime),
+    (Stage::Etcd, &[Stage::Certs], pods::etcd),
+    (Stage::ControlPlane, &[Stage::Etcd], pods::control_plane),
+    (Stage::Kubelet, &[Stage::Certs, Stage::Runtime], units::kubelet),
+    (Stage::Api, &[Stage::ControlPlane, Stage::Kubelet], cluster::api),
+    (Stage::Cluster, &[Stage::Api], cluster::objects),
+    (Stage::Node, &[Stage::Kubelet, Stage::Api], node::mark),
+    (Stage::Network, &[Stage::Kubelet, Stage::Api], node::network),
+    (Stage::Ready, &[Stage::Node, Stage::Network], node::ready),
+];
+
+/// One verdict per stage. Pure and total: the same look gives the same plan.
+pub fn plan(desired: &Desired, observed: &Observed, now: i64) -> Plan {
+    let look = Look { desired, observed, now };
+    let mut stages: Vec<(Stage, Verdict)> = Vec::with_capacity(TABLE.len());
+    for (stage, needs, rule) in TABLE {
+        let unsettled = |need: &&Stage| {
+            stages.iter().any(|(s, verdict)| s == *need && *verdict != Verdict::Settled)
+        };
+        let verdict = match needs.iter().find(unsettled) {
+            Some(by) => Verdict::Held { by: *by },
+            None => rule(&look),
+        };
+        stages.push((stage, verdict));
+    }
+    Plan { stages }
+}
+
+/// What a stage needs, for `status` and the plan checker.
+pub fn needs(stage: Stage) -> &'static [Stage] {
+    TABLE.iter().find(|(s, _, _)| *s == stage).map_or(&[], |(_, needs, _)| needs)
+}
+
+/// Writes for those files that are not as desired.
+pub(crate) fn writes<'a>(
+    observed: &Observed,
+    files: impl IntoIterator<Item = &'a RenderedFile>,
+) -> Vec<Action> {
+    let differs = |f: &&RenderedFile| !observed.has_file(&f.path, &f.digest(), f.mode);
+    files.into_iter().filter(differs).map(|f| Action::WriteFile { file: f.clone() }).collect()
+}

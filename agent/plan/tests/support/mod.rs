@@ -1,0 +1,86 @@
+//! What the goldens and the conformance tests share.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::time::{Duration, SystemTime};
+
+use machine_config::{CaPair, ClusterSecrets, MachineConfig, NetworkAddon};
+use machine_pki::Secret;
+use machine_plan::facts::HostFacts;
+use machine_plan::files::RenderedFile;
+use machine_plan::render::{self, EtcdWish};
+use serde_json::Value;
+
+/// A config as the agent gets it: read and checked.
+pub(crate) fn config(text: &str) -> MachineConfig {
+    machine_config::read(text.as_bytes())
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
+}
+
+/// Secrets that are none: rendering objects only copies the CA's certificate and the token.
+pub(crate) fn secrets() -> ClusterSecrets {
+    let authority = |name: &str| CaPair {
+        certificate: format!("certificate of {name}\n"),
+        key: None,
+    };
+    ClusterSecrets {
+        machine_ca: authority("machined-ca"),
+        kubernetes_ca: authority("kubernetes"),
+        etcd_ca: None,
+        front_proxy_ca: None,
+        service_account: None,
+        bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+        encryption_key: None,
+    }
+}
+
+/// A machine with the first address of its config's static ones, or a documentation address.
+pub(crate) fn facts(config: &MachineConfig) -> HostFacts {
+    let fallback = "192.0.2.10".parse().unwrap();
+    let addresses: Vec<_> = config
+        .network()
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .map(|net| net.addr())
+        .collect();
+    let node_ip = addresses.first().copied().unwrap_or(fallback);
+    HostFacts {
+        node_ip,
+        addresses,
+        resolv_conf_stub: true,
+    }
+}
+
+/// The first control-plane node of a cluster.
+pub(crate) fn first_member(config: &MachineConfig) -> EtcdWish {
+    EtcdWish::New {
+        name: config.hostname().to_string(),
+    }
+}
+
+/// Every file of the node.
+pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
+    let facts = facts(config);
+    let mut files = render::host(config);
+    files.extend(render::containerd(config));
+    files.extend(render::kubelet(config, &facts));
+    if *config.network_addon() == NetworkAddon::Bridge {
+        files.push(render::cni(config, config.pod_subnets()));
+    }
+    if config.role().is_control_plane() {
+        files.extend(render::static_pods(
+            config,
+            &facts,
+            &first_member(config),
+            false,
+        ));
+    }
+    files
+}
+
+/// Every object of the cluster.
+pub(crate) fn objects(config: &MachineConfig) -> Vec<Value> {
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    render::cluster_objects(config, &secrets(), Some(expires))
+}

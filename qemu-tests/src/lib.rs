@@ -1,0 +1,11 @@
+//! Booted machines for stories: real images, real QEMU, nothing shared with the
+//! code under test but its binaries.
+
+mod command;
+mod deadline;
+mod serial;
+mod vm;
+
+pub use command::{Ran, kubectl, machinectl, machinectl_fails, run};
+pub use deadline::{Deadline, factor};
+pub use vm::{Image, Machine, Spec, Workshop};

@@ -1,0 +1,203 @@
+//! Machines: a copy-on-write disk over the image, user networking that reaches
+//! nothing but this host's loopback, and an end that is a power cut.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, ensure};
+
+use crate::deadline::Deadline;
+use crate::serial::Serial;
+
+/// An image as `just image` makes it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    directory: PathBuf,
+}
+
+impl Image {
+    /// From the variable that the recipes set.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let directory = std::env::var_os("MACHINED_IMAGE").context(
+            "MACHINED_IMAGE must name an image's folder: run the stories by `just stories`",
+        )?;
+        let image = Self { directory: directory.into() };
+        for name in ["vmlinuz", "initrd", "disk.raw", "cmdline"] {
+            ensure!(image.file(name).exists(), "no {name} in {}", image.directory.display());
+        }
+        Ok(image)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// A story's folder. Kept, and named, when the story fails.
+pub struct Workshop {
+    path: PathBuf,
+    done: bool,
+}
+
+impl Workshop {
+    /// An empty folder for the story of this name.
+    pub fn new(story: &str) -> anyhow::Result<Self> {
+        let above = std::env::var_os("STORY_LOGS").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = above.join(format!("story-{story}"));
+        if path.exists() {
+            std::fs::remove_dir_all(&path)?;
+        }
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, done: false })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The story held: its folder goes.
+    pub fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        if self.done {
+            let _ = std::fs::remove_dir_all(&self.path);
+        } else {
+            eprintln!("serial logs and files of this story are kept in {}", self.path.display());
+        }
+    }
+}
+
+/// What a machine is given before it boots.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// Names its files.
+    pub name: String,
+    /// systemd credentials, by SMBIOS.
+    pub credentials: Vec<(String, Vec<u8>)>,
+    /// Further kernel arguments.
+    pub append: String,
+}
+
+/// A machine that runs.
+pub struct Machine {
+    child: Child,
+    serial: Serial,
+    /// The machine API, on this host's loopback.
+    pub api: String,
+    /// The Kubernetes API, on this host's loopback.
+    pub kube: String,
+}
+
+impl Machine {
+    /// Boots a machine in a story's folder; its disk is made if it is not there
+    /// yet, so the same spec again is the same machine after a power cut.
+    pub fn boot(image: &Image, shop: &Workshop, spec: &Spec) -> anyhow::Result<Self> {
+        let disk = shop.path().join(format!("{}.qcow2", spec.name));
+        if !disk.exists() {
+            let base = std::fs::canonicalize(image.file("disk.raw"))?;
+            let made = Command::new("qemu-img")
+                .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+                .arg(&base)
+                .arg(&disk)
+                .arg("12G")
+                .status()?;
+            ensure!(made.success(), "qemu-img create {} failed", disk.display());
+        }
+        let (api, kube) = (free_port()?, free_port()?);
+        let cmdline = std::fs::read_to_string(image.file("cmdline"))?;
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(accelerator()).args(["-M", "q35", "-m", "4096", "-smp", "2", "-nodefaults"]);
+        command.args(["-display", "none", "-no-reboot", "-serial", "stdio"]);
+        command.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
+        command.arg("-append").arg(format!("{} console=ttyS0 {}", cmdline.trim(), spec.append));
+        command.arg("-drive").arg(format!("if=none,id=disk,file={},cache=writeback,discard=unmap", disk.display()));
+        command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
+        let forward = format!(
+            "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{api}-:50000,hostfwd=tcp:127.0.0.1:{kube}-:6443"
+        );
+        command.args(["-netdev", &forward, "-device", "virtio-net-pci,netdev=net"]);
+        for (name, content) in &spec.credentials {
+            let file = shop.path().join(format!("{}-{name}.smbios", spec.name));
+            let text = data_encoding::BASE64.encode(content);
+            std::fs::write(&file, format!("io.systemd.credential.binary:{name}={text}"))?;
+            command.arg("-smbios").arg(format!("type=11,path={}", file.display()));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().context("start qemu-system-x86_64")?;
+        let out = child.stdout.take().context("no serial console")?;
+        let serial = Serial::follow(out, &shop.path().join(format!("{}.serial.log", spec.name)))?;
+        Ok(Self {
+            child,
+            serial,
+            api: format!("127.0.0.1:{api}"),
+            kube: format!("https://127.0.0.1:{kube}"),
+        })
+    }
+
+    /// Waits for a line on the console.
+    pub fn console(&self, text: &str, seconds: u64) -> anyhow::Result<String> {
+        self.serial.wait(text, &Deadline::new(seconds, format!("{text:?} on the console")))
+    }
+
+    /// Takes the power away, at once.
+    pub fn cut_power(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Free at this moment; whoever else takes it before QEMU does makes QEMU say so.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// KVM only where a guest really runs: the device alone proves nothing.
+fn accelerator() -> &'static [&'static str] {
+    static KVM: OnceLock<bool> = OnceLock::new();
+    let works = *KVM.get_or_init(|| {
+        let Some(image) = std::env::var_os("MACHINED_IMAGE") else { return false };
+        kvm_runs(&Path::new(&image).join("vmlinuz"))
+    });
+    if works {
+        &["-accel", "kvm", "-cpu", "host"]
+    } else {
+        // Go takes slow paths with AVX emulated.
+        &["-accel", "tcg,thread=multi", "-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"]
+    }
+}
+
+// A kernel without a root file system panics and, told to, ends QEMU: within
+// seconds where KVM works, and never where it hangs.
+fn kvm_runs(kernel: &Path) -> bool {
+    if !Path::new("/dev/kvm").exists() {
+        return false;
+    }
+    let args = ["20", "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-M", "q35", "-m", "512"];
+    let probe = Command::new("timeout")
+        .args(args)
+        .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel"])
+        .arg(kernel)
+        .args(["-append", "console=ttyS0 panic=-1"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let works = probe.is_ok_and(|o| {
+        o.status.success() && String::from_utf8_lossy(&o.stdout).contains("Kernel panic")
+    });
+    eprintln!("KVM {}", if works { "runs guests" } else { "does not run guests: emulating" });
+    works
+}
