@@ -34,6 +34,7 @@ build_base() { # build_base KEY
     mkdir -p "$work/base/root"
     mv "$work/out/base/usr" "$work/out/base/etc" "$work/base/root/"
     mv "$work/out/base"/boot/vmlinuz-* "$work/base/vmlinuz"
+    ln -s usr/lib "$work/base/root/lib" # where modprobe looks
     mv -T "$work/base" "$bases/$1"
     rm -rf "$work"
     trap - EXIT
@@ -83,7 +84,7 @@ assemble() {
 # seal ROOT OUT: erofs, its hash tree, and a disk with both. Sizes in MiB-aligned sectors.
 seal() {
     local root=$1 out=$2 data tree hash start sectors
-    mkfs.erofs -zlz4hc,9 -C65536 -T0 -U clear --all-root --quiet "$out/usr.erofs" "$root/usr" >/dev/null
+    mkfs.erofs -zlz4hc,9 -C65536 -T0 -U 00000000-0000-0000-0000-000000000000 --all-root --quiet "$out/usr.erofs" "$root/usr" >/dev/null
     veritysetup format --uuid 00000000-0000-0000-0000-000000000000 --salt "$(echo "$key" | sha256sum | cut -c1-64)" \
         --root-hash-file "$out/roothash" "$out/usr.erofs" "$out/usr.verity" >/dev/null
     hash=$(cat "$out/roothash")

@@ -47,11 +47,7 @@ impl<'a> Report<'a> {
     /// Reports the value at a path, unless it was reported already.
     pub(crate) fn value(&mut self, path: &Path, fault: Fault) {
         if self.sound(path) {
-            let place = if self.is_full() {
-                self.root.place
-            } else {
-                self.locate(path).1
-            };
+            let place = self.place(path);
             self.push(place, path, fault);
         }
     }

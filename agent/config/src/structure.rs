@@ -108,7 +108,7 @@ impl Walk<'_, '_> {
         let others = schema.get("additionalProperties");
         let mut object = Map::new();
         let mut meant = Vec::new();
-        if matches!(others, Some(Value::Object(_))) && !self.few(node, entries.len(), path) {
+        if matches!(others, Some(Value::Object(_))) && !self.few(entries.len(), path) {
             return None;
         }
         for (name, place, child) in self.distinct(entries, path) {
@@ -141,8 +141,9 @@ impl Walk<'_, '_> {
                 self.report.silence(&child);
             } else {
                 let about = about(schema);
+                let place = self.report.place(path);
                 self.report
-                    .broken(node.place, &child, Fault::new("is missing").hint(about));
+                    .broken(place, &child, Fault::new("is missing").hint(about));
             }
             object.insert(name.to_owned(), placeholder(schema));
         }
@@ -219,11 +220,12 @@ impl Walk<'_, '_> {
     }
 
     /// Rules may compare every entry with every other; this keeps that cheap.
-    fn few(&mut self, node: &Node, entries: usize, path: &Path) -> bool {
+    fn few(&mut self, entries: usize, path: &Path) -> bool {
         if entries > MOST_ENTRIES {
             let fault = Fault::new(format!("has {entries} entries"));
             let hint = format!("at most {MOST_ENTRIES} are read");
-            self.report.broken(node.place, path, fault.hint(hint));
+            let place = self.report.place(path);
+            self.report.broken(place, path, fault.hint(hint));
         }
         entries <= MOST_ENTRIES
     }
@@ -238,7 +240,7 @@ impl Walk<'_, '_> {
             );
             return None;
         };
-        if !self.few(node, entries.len(), path) {
+        if !self.few(entries.len(), path) {
             return None;
         }
         let items = &schema["items"];

@@ -1,4 +1,5 @@
 //! What is generated is what is read.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,5 @@
 //! No input may panic, take long, or make an answer repeat a secret.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -156,8 +157,6 @@ fn apply(text: &str, damage: &Damage) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = read(&bytes);
@@ -192,11 +191,11 @@ fn redaction_keeps_everything_else() {
     let shown = read(text.as_bytes()).unwrap().redacted();
     assert!(!shown.contains("do-not-show-this"), "{shown}");
     assert!(shown.contains("# a number is taken as written"));
-    let kept = text.lines().filter(|line| shown.contains(line)).count();
+    let from = text.find("apiVersion: v1\n      kind: Secret").unwrap();
+    let until = text.find("\n    - \"{apiVersion").unwrap();
     assert_eq!(
-        text.lines().count() - kept,
-        6,
-        "only the manifest with a Secret goes:\n{shown}"
+        shown,
+        format!("{}<redacted>{}", &text[..from], &text[until..])
     );
 
     let text = document("accepted/controlplane-with-secrets.yaml");

@@ -20,7 +20,12 @@ pub use generate::{
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a document was refused, 4 a machine could not be
 /// reached in time, 5 not permitted or not trusted.
 #[derive(Debug, Parser)]
-#[command(name = "machinectl", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "machinectl",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -34,7 +39,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Common {
     /// The context to use instead of the current one.
-    #[arg(short, long, global = true, value_name = "NAME", env = "MACHINECTL_CONTEXT")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "MACHINECTL_CONTEXT"
+    )]
     pub context: Option<String>,
     /// A machine: a node's name in the context, or [NAME=]HOST[:PORT]. May be repeated or
     /// separated by commas. Without it: every node of the context.
@@ -61,7 +72,12 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
     /// How results are printed.
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub format: Format,
 }
 
@@ -388,7 +404,8 @@ pub enum ContextCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Add a context, from files or with a new certificate from the cluster's secrets.
+    /// Add a context, from files or with a new certificate from the cluster's secrets. Its nodes
+    /// are those named by -n NAME=HOST.
     Add(AddContextArgs),
     /// Remove a context.
     Remove {

@@ -69,7 +69,8 @@ async fn handshake(target: &Target, config: ClientConfig) -> Result<TlsStream<Tc
         .await
         .map_err(|error| explain::tcp(target, &error))?;
     // A call is one small packet; waiting to fill it up only costs time.
-    tcp.set_nodelay(true).map_err(|error| explain::tcp(target, &error))?;
+    tcp.set_nodelay(true)
+        .map_err(|error| explain::tcp(target, &error))?;
     let name = ServerName::try_from(target.server_name().to_owned())
         .map_err(|_| Failure::usage(format!("{} is no server name", target.server_name())))?;
     TlsConnector::from(Arc::new(config))
@@ -78,7 +79,11 @@ async fn handshake(target: &Target, config: ClientConfig) -> Result<TlsStream<Tc
         .map_err(|error| explain::handshake(target, &error))
 }
 
-async fn wrap(target: &Target, stream: TlsStream<TcpStream>, limits: Limits) -> Result<Link, Failure> {
+async fn wrap(
+    target: &Target,
+    stream: TlsStream<TcpStream>,
+    limits: Limits,
+) -> Result<Link, Failure> {
     let (_, session) = stream.get_ref();
     let exporter = session
         .export_keying_material([0_u8; 32], tls::EXPORTER_LABEL, None)
@@ -103,7 +108,14 @@ async fn wrap(target: &Target, stream: TlsStream<TcpStream>, limits: Limits) -> 
         .connect_with_connector(connector)
         .await
         .map_err(|error| explain::transport(target, &error, &notes))?;
-    Ok(Link { target: target.clone(), channel, peer, exporter, notes, limits })
+    Ok(Link {
+        target: target.clone(),
+        channel,
+        peer,
+        exporter,
+        notes,
+        limits,
+    })
 }
 
 impl Link {
@@ -119,8 +131,18 @@ impl Link {
 
     /// Whether the certificate is of a machine that waits for its first config.
     pub fn awaits_enrolment(&self) -> bool {
-        let organization = "machined:enrolment";
-        self.peer.as_ref().is_some_and(|peer| peer.organizations.iter().any(|o| o == organization))
+        self.peer_is("machined:enrolment")
+    }
+
+    /// Whether the certificate says that the machine has a config.
+    pub fn is_configured(&self) -> bool {
+        self.peer_is("machined:node")
+    }
+
+    fn peer_is(&self, organization: &str) -> bool {
+        self.peer
+            .as_ref()
+            .is_some_and(|peer| peer.organizations.iter().any(|o| o == organization))
     }
 
     /// The calls of a configured machine.

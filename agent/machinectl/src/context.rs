@@ -68,10 +68,21 @@ pub fn default_path() -> Result<PathBuf, Failure> {
 
 /// A folder of the XDG base directory specification.
 pub fn user_folder(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    set(variable).or_else(|| set("HOME").map(|home| home.join(below_home))).ok_or_else(|| {
-        Failure::usage(format!("neither {variable} nor HOME says where your files are"))
-    })
+    match std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+    {
+        Some(folder) => Ok(folder),
+        None => Ok(home()?.join(below_home)),
+    }
+}
+
+/// The user's home folder.
+pub fn home() -> Result<PathBuf, Failure> {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    home.ok_or_else(|| Failure::usage("HOME does not say where your files are"))
 }
 
 impl Contexts {
@@ -79,7 +90,11 @@ impl Contexts {
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
         if path.symlink_metadata().is_err() {
-            return Ok(Self { path, current: None, contexts: Vec::new() });
+            return Ok(Self {
+                path,
+                current: None,
+                contexts: Vec::new(),
+            });
         }
         warn_of_readers(&path);
         let text = files::read_text(&path)?;
@@ -97,7 +112,11 @@ impl Contexts {
                 written.api_version
             )));
         }
-        Ok(Self { path, current: written.current, contexts: written.contexts })
+        Ok(Self {
+            path,
+            current: written.current,
+            contexts: written.contexts,
+        })
     }
 
     /// Writes the file, readable by its owner only.
@@ -132,15 +151,22 @@ impl Contexts {
         let Some(name) = asked.or(self.current()) else {
             return match self.contexts.as_slice() {
                 [only] => Ok(only),
-                [] => Err(Failure::usage(format!("no context in {}", self.path.display()))
-                    .next("machinectl gen config … makes one; machinectl context add brings one")),
+                [] => Err(
+                    Failure::usage(format!("no context in {}", self.path.display())).next(
+                        "machinectl gen config … makes one; machinectl context add brings one",
+                    ),
+                ),
                 _ => Err(Failure::usage("several contexts and none is current")
                     .next("machinectl context use NAME")),
             };
         };
         self.find(name).ok_or_else(|| {
             let names: Vec<_> = self.contexts.iter().map(|c| c.name.as_str()).collect();
-            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let known = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
             Failure::usage(format!(
                 "no context {name} in {} (it has: {known})",
                 self.path.display()
@@ -159,7 +185,11 @@ impl Contexts {
         if context.name.is_empty() {
             return Err(Failure::usage("a context needs a name"));
         }
-        match self.contexts.iter_mut().find(|other| other.name == context.name) {
+        match self
+            .contexts
+            .iter_mut()
+            .find(|other| other.name == context.name)
+        {
             Some(other) if force || other.ca.trim() == context.ca.trim() => *other = context,
             Some(_) => {
                 return Err(Failure::usage(format!(
@@ -193,9 +223,14 @@ impl Contexts {
 
 fn warn_of_readers(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let open = path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+    let open = path
+        .metadata()
+        .is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
     if open {
-        eprintln!("warning: {} holds a key and others may read it: chmod 600 it", path.display());
+        eprintln!(
+            "warning: {} holds a key and others may read it: chmod 600 it",
+            path.display()
+        );
     }
 }
 
@@ -206,10 +241,15 @@ mod tests {
     fn context(name: &str, ca: &str) -> Context {
         Context {
             name: name.into(),
-            nodes: vec![Node { name: "cp1".into(), address: "10.0.0.1:50000".into() }],
+            nodes: vec![Node {
+                name: "cp1".into(),
+                address: "10.0.0.1:50000".into(),
+            }],
             ca: ca.into(),
             certificate: "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n".into(),
-            key: Secret::new("-----BEGIN PRIVATE KEY-----\nYQ==\n-----END PRIVATE KEY-----\n".into()),
+            key: Secret::new(
+                "-----BEGIN PRIVATE KEY-----\nYQ==\n-----END PRIVATE KEY-----\n".into(),
+            ),
         }
     }
 
@@ -228,8 +268,11 @@ mod tests {
 
     #[test]
     fn another_cluster_of_the_same_name_is_kept() {
-        let mut contexts =
-            Contexts { path: "x".into(), current: None, contexts: vec![context("demo", "one")] };
+        let mut contexts = Contexts {
+            path: "x".into(),
+            current: None,
+            contexts: vec![context("demo", "one")],
+        };
         contexts.add(context("demo", "one\n"), false).unwrap();
         assert!(contexts.add(context("demo", "two"), false).is_err());
         contexts.add(context("demo", "two"), true).unwrap();
@@ -238,8 +281,18 @@ mod tests {
 
     #[test]
     fn the_only_context_needs_no_choice_and_several_do() {
-        let mut contexts = Contexts { path: "x".into(), current: None, contexts: Vec::new() };
-        assert!(contexts.choose(None).unwrap_err().message.contains("no context"));
+        let mut contexts = Contexts {
+            path: "x".into(),
+            current: None,
+            contexts: Vec::new(),
+        };
+        assert!(
+            contexts
+                .choose(None)
+                .unwrap_err()
+                .message
+                .contains("no context")
+        );
         contexts.add(context("one", "1"), false).unwrap();
         assert_eq!(contexts.choose(None).unwrap().name, "one");
         contexts.add(context("two", "2"), false).unwrap();
@@ -248,18 +301,33 @@ mod tests {
         assert_eq!(contexts.choose(None).unwrap().name, "two");
         contexts.remove("two").unwrap();
         assert_eq!(contexts.choose(None).unwrap().name, "one");
-        assert!(contexts.choose(Some("three")).unwrap_err().message.contains("it has: one"));
+        assert!(
+            contexts
+                .choose(Some("three"))
+                .unwrap_err()
+                .message
+                .contains("it has: one")
+        );
     }
 
     #[test]
     fn a_broken_file_is_named_and_none_of_its_keys_printed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
-        std::fs::write(&path, "apiVersion: machinectl/v1\ncontexts:\n- name: a\n  kee: hunter2\n").unwrap();
+        std::fs::write(
+            &path,
+            "apiVersion: machinectl/v1\ncontexts:\n- name: a\n  kee: hunter2\n",
+        )
+        .unwrap();
         let failure = Contexts::load(&path).unwrap_err();
         assert!(failure.message.contains("config.yaml"), "{failure}");
         assert!(!failure.message.contains("hunter2"), "{failure}");
         std::fs::write(&path, "apiVersion: machinectl/v9\n").unwrap();
-        assert!(Contexts::load(&path).unwrap_err().message.contains("machinectl/v9"));
+        assert!(
+            Contexts::load(&path)
+                .unwrap_err()
+                .message
+                .contains("machinectl/v9")
+        );
     }
 }

@@ -28,8 +28,15 @@ pub async fn by_code(
     limits: Limits,
 ) -> Result<u64, Failure> {
     let link = client::connect_unproven(target, limits).await?;
+    // Unproven, so good only for a friendlier refusal than the one that would follow.
+    if link.is_configured() {
+        return Err(Failure::failed(format!("{target} has a config already"))
+            .next("leave --code out to replace its config"));
+    }
     let proof = code.proof(Side::Client, link.exporter()).to_vec();
-    let answer = link.call("prove", link.enrolment().prove(ProveRequest { proof })).await;
+    let answer = link
+        .call("prove", link.enrolment().prove(ProveRequest { proof }))
+        .await;
     let answer = answer.map_err(|failure| code_refused(target, failure))?;
     if !code.verify(Side::Machine, link.exporter(), &answer.proof) {
         return Err(Failure::not_permitted(format!(
@@ -50,8 +57,14 @@ pub async fn by_credential(link: &Link, document: &[u8], dry_run: bool) -> Resul
 }
 
 async fn send(link: &Link, document: &[u8], dry_run: bool) -> Result<u64, Failure> {
-    let request = EnrolRequest { document: document.to_vec(), dry_run };
-    Ok(link.call("enrol", link.enrolment().enrol(request)).await?.generation)
+    let request = EnrolRequest {
+        document: document.to_vec(),
+        dry_run,
+    };
+    Ok(link
+        .call("enrol", link.enrolment().enrol(request))
+        .await?
+        .generation)
 }
 
 fn code_refused(target: &Target, failure: Failure) -> Failure {
@@ -64,10 +77,6 @@ fn code_refused(target: &Target, failure: Failure) -> Failure {
             "is it this machine's code, and the newest on its console? A code works once. If it \
              is right, something between you and the machine pretends to be it",
         ),
-        Kind::Failed if failure.message.contains("does not serve") => Failure::failed(format!(
-            "{target} is not in maintenance: it has a config already"
-        ))
-        .next("leave --code out to replace its config"),
         _ => failure,
     }
 }

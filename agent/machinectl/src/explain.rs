@@ -24,9 +24,14 @@ pub fn pem(der: &CertificateDer<'_>) -> String {
 /// Refuses early what the machine would refuse late and darkly: an expired identity.
 pub fn own_certificate(context: &Context) -> Result<(), Failure> {
     let facts = machine_pki::inspect(&context.certificate).map_err(|error| {
-        Failure::usage(format!("context {}: its certificate: {error}", context.name))
+        Failure::usage(format!(
+            "context {}: its certificate: {error}",
+            context.name
+        ))
     })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     if now > facts.not_after {
         let when = time::shown(facts.not_after.saturating_mul(1000));
@@ -41,14 +46,20 @@ pub fn own_certificate(context: &Context) -> Result<(), Failure> {
 
 /// Nothing came back while connecting.
 pub fn no_answer(target: &Target, waited: Duration) -> Failure {
-    Failure::unreachable(format!("{target} does not answer within {}", time::span(waited)))
-        .next("is the machine on, is the address right, does a firewall drop the port?")
+    Failure::unreachable(format!(
+        "{target} does not answer within {}",
+        time::span(waited)
+    ))
+    .next("is the machine on, is the address right, does a firewall drop the port?")
 }
 
 /// A call took too long.
 pub fn call_too_long(target: &Target, verb: &str, waited: Duration) -> Failure {
-    Failure::unreachable(format!("{target}: {verb}: no answer within {}", time::span(waited)))
-        .next("the machine may be busy; --request-timeout allows more time")
+    Failure::unreachable(format!(
+        "{target}: {verb}: no answer within {}",
+        time::span(waited)
+    ))
+    .next("the machine may be busy; --request-timeout allows more time")
 }
 
 /// TCP failures.
@@ -59,16 +70,24 @@ pub fn tcp(target: &Target, error: &io::Error) -> Failure {
             "the connection was refused: nothing listens there",
             Some("the machine may still be booting, or the port is wrong"),
         ),
-        E::TimedOut => ("no answer", Some("is the machine on and the address right?")),
-        E::HostUnreachable | E::NetworkUnreachable => {
-            ("there is no route to that address", Some("check the address and your network"))
-        }
+        E::TimedOut => (
+            "no answer",
+            Some("is the machine on and the address right?"),
+        ),
+        E::HostUnreachable | E::NetworkUnreachable => (
+            "there is no route to that address",
+            Some("check the address and your network"),
+        ),
         E::AddrNotAvailable => ("the address is not usable from here", None),
-        _ if error.raw_os_error().is_none() => {
-            ("the name is not known (DNS)", Some("use an address: -n NAME=ADDRESS"))
-        }
+        _ if error.raw_os_error().is_none() => (
+            "the name is not known (DNS)",
+            Some("use an address: -n NAME=ADDRESS"),
+        ),
         _ => {
-            return Failure::unreachable(format!("{target}: connect: {}", crate::files::plain(error)));
+            return Failure::unreachable(format!(
+                "{target}: connect: {}",
+                crate::files::plain(error)
+            ));
         }
     };
     let failure = Failure::unreachable(format!("{target}: {what}"));
@@ -80,7 +99,10 @@ pub fn tcp(target: &Target, error: &io::Error) -> Failure {
 
 /// Failures while TLS is being set up.
 pub fn handshake(target: &Target, error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
         Some(tls) => tls_error(target, tls),
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
@@ -96,7 +118,7 @@ fn tls_error(target: &Target, error: &rustls::Error) -> Failure {
     use CertificateError as C;
     use rustls::Error as E;
     match error {
-        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature | C::CaUsedAsEndEntity) => {
+        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature | C::Other(_)) => {
             Failure::not_permitted(format!(
                 "{target}: its certificate is not from this context's machine CA"
             ))
@@ -135,23 +157,23 @@ fn tls_error(target: &Target, error: &rustls::Error) -> Failure {
 fn alert_received(target: &Target, alert: AlertDescription) -> Failure {
     use AlertDescription as A;
     match alert {
-        A::CertificateExpired => {
-            Failure::not_permitted(format!("{target}: it says that your certificate has expired"))
-                .next("compare the clocks; machinectl context show tells when it expires")
-        }
+        A::CertificateExpired => Failure::not_permitted(format!(
+            "{target}: it says that your certificate has expired"
+        ))
+        .next("compare the clocks; machinectl context show tells when it expires"),
         A::UnknownCA
         | A::BadCertificate
         | A::CertificateUnknown
         | A::CertificateRequired
         | A::DecryptError
         | A::AccessDenied
-        | A::UnsupportedCertificate => {
-            Failure::not_permitted(format!("{target}: it does not accept your client certificate"))
-                .next("is this the right --context for this machine? machinectl context list")
-        }
-        A::ProtocolVersion => {
-            Failure::unreachable(format!("{target}: what listens there does not speak TLS 1.3"))
-        }
+        | A::UnsupportedCertificate => Failure::not_permitted(format!(
+            "{target}: it does not accept your client certificate"
+        ))
+        .next("is this the right --context for this machine? machinectl context list"),
+        A::ProtocolVersion => Failure::unreachable(format!(
+            "{target}: what listens there does not speak TLS 1.3"
+        )),
         A::NoApplicationProtocol => {
             Failure::unreachable(format!("{target}: what listens there is no machine API"))
         }
@@ -215,7 +237,9 @@ pub fn status(target: &Target, verb: &str, status: &tonic::Status, notes: &Notes
 
 /// Every problem of a refused document, one a line.
 fn problems(status: &tonic::Status) -> String {
-    let all = machined_proto::v1::Problems::decode(status.details()).unwrap_or_default().problems;
+    let all = machined_proto::v1::Problems::decode(status.details())
+        .unwrap_or_default()
+        .problems;
     let mut text = status.message().to_owned();
     for problem in all {
         let mut line = format!("\n  {}:{} ", problem.line, problem.column);

@@ -56,6 +56,10 @@ fn codes_become_kinds() {
         (Code::Unimplemented, Kind::Failed),
     ] {
         let answer = tonic::Status::new(code, "because");
-        assert_eq!(status(&target(), "verb", &answer, &Notes::default()).kind, kind, "{code:?}");
+        assert_eq!(
+            status(&target(), "verb", &answer, &Notes::default()).kind,
+            kind,
+            "{code:?}"
+        );
     }
 }

@@ -32,7 +32,11 @@ pub struct Failure {
 impl Failure {
     /// A failure without a next step.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), next: None }
+        Self {
+            kind,
+            message: message.into(),
+            next: None,
+        }
     }
 
     /// It was tried and did not succeed.
@@ -88,8 +92,15 @@ impl std::error::Error for Failure {}
 /// The failure of several nodes at once: their common kind, or `Failed` for a mixture.
 pub fn of_many(failures: &[Kind], asked: usize) -> Option<Failure> {
     let first = *failures.first()?;
-    let kind = if failures.iter().all(|kind| *kind == first) { first } else { Kind::Failed };
-    Some(Failure::new(kind, format!("{} of {asked} nodes failed", failures.len())))
+    let kind = if failures.iter().all(|kind| *kind == first) {
+        first
+    } else {
+        Kind::Failed
+    };
+    Some(Failure::new(
+        kind,
+        format!("{} of {asked} nodes failed", failures.len()),
+    ))
 }
 
 #[cfg(test)]
@@ -100,13 +111,22 @@ mod tests {
     fn a_mixture_of_kinds_is_a_plain_failure() {
         let kind = |kinds: &[Kind]| of_many(kinds, 3).map(|failure| failure.kind);
         assert_eq!(kind(&[]), None);
-        assert_eq!(kind(&[Kind::Unreachable, Kind::Unreachable]), Some(Kind::Unreachable));
-        assert_eq!(kind(&[Kind::Unreachable, Kind::Refused]), Some(Kind::Failed));
+        assert_eq!(
+            kind(&[Kind::Unreachable, Kind::Unreachable]),
+            Some(Kind::Unreachable)
+        );
+        assert_eq!(
+            kind(&[Kind::Unreachable, Kind::Refused]),
+            Some(Kind::Failed)
+        );
     }
 
     #[test]
     fn the_next_step_has_its_own_line() {
         let failure = Failure::usage("no context").next("machinectl context add");
-        assert_eq!(failure.to_string(), "no context\n  next: machinectl context add");
+        assert_eq!(
+            failure.to_string(),
+            "no context\n  next: machinectl context add"
+        );
     }
 }

@@ -27,7 +27,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
     };
-    outcome.map_err(|error| Failure::usage(format!("read {}: {}", path.display(), plain(&error))))?;
+    outcome
+        .map_err(|error| Failure::usage(format!("read {}: {}", path.display(), plain(&error))))?;
     Ok(bytes)
 }
 
@@ -46,11 +47,18 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Failure>
     let told = |error: std::io::Error| {
         Failure::failed(format!("write {}: {}", path.display(), plain(&error)))
     };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         folder(parent, access)?;
     }
     // Not preserving an old mode: a file that was open to all would stay so.
-    let mut file = OpenOptions::new().preserve_mode(false).mode(mode).open(path).map_err(told)?;
+    let mut file = OpenOptions::new()
+        .preserve_mode(false)
+        .mode(mode)
+        .open(path)
+        .map_err(told)?;
     file.write_all(content).map_err(told)?;
     file.commit().map_err(told)
 }
@@ -71,18 +79,22 @@ pub fn folder(path: &Path, access: Access) -> Result<(), Failure> {
         Access::Owner => 0o700,
         Access::Everyone => 0o755,
     };
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|error| {
-        Failure::failed(format!("make folder {}: {}", path.display(), plain(&error)))
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| {
+            Failure::failed(format!("make folder {}: {}", path.display(), plain(&error)))
+        })
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("write to standard output: {}", plain(&error))))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(
+            format!("write to standard output: {}", plain(&error)),
+        )),
         _ => Ok(()),
     }
 }
@@ -97,7 +109,10 @@ pub fn plain(error: &std::io::Error) -> String {
         E::StorageFull => "the disk is full".into(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+            text.split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_lowercase()
         }
     }
 }
@@ -120,7 +135,10 @@ mod tests {
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         write(&path, b"b", Access::Owner).unwrap();
-        assert_eq!((mode(&path), std::fs::read(&path).unwrap()), (0o600, b"b".to_vec()));
+        assert_eq!(
+            (mode(&path), std::fs::read(&path).unwrap()),
+            (0o600, b"b".to_vec())
+        );
     }
 
     #[test]
@@ -138,6 +156,9 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let failure = read(Path::new("/nowhere/at/all.yaml")).unwrap_err();
-        assert_eq!(failure.message, "read /nowhere/at/all.yaml: no such file or folder");
+        assert_eq!(
+            failure.message,
+            "read /nowhere/at/all.yaml: no such file or folder"
+        );
     }
 }

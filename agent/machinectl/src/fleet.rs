@@ -25,9 +25,17 @@ where
 {
     let asked = targets.into_iter().map(|target| {
         let answer = work(target.clone());
-        async move { Outcome { target, result: answer.await } }
+        async move {
+            Outcome {
+                target,
+                result: answer.await,
+            }
+        }
     });
-    futures_util::stream::iter(asked).buffered(AT_ONCE).collect().await
+    futures_util::stream::iter(asked)
+        .buffered(AT_ONCE)
+        .collect()
+        .await
 }
 
 /// Tells every failure on standard error and gives the one that decides the exit code.
@@ -69,7 +77,11 @@ pub fn as_value<T>(outcomes: &[Outcome<T>], shape: impl Fn(&T) -> Value) -> Valu
 /// The results that came, with their machines' names.
 pub fn good<T>(outcomes: &[Outcome<T>]) -> impl Iterator<Item = (&str, &T)> {
     outcomes.iter().filter_map(|outcome| {
-        outcome.result.as_ref().ok().map(|result| (outcome.target.label(), result))
+        outcome
+            .result
+            .as_ref()
+            .ok()
+            .map(|result| (outcome.target.label(), result))
     })
 }
 
@@ -80,8 +92,10 @@ mod tests {
 
     #[tokio::test]
     async fn results_keep_the_order_and_one_failure_hides_no_result() {
-        let targets: Vec<Target> =
-            ["a", "b", "c"].iter().map(|name| name.parse().unwrap()).collect();
+        let targets: Vec<Target> = ["a", "b", "c"]
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect();
         let outcomes = ask(targets, |target| async move {
             match target.label() {
                 "b" => Err(Failure::unreachable("b is away")),

@@ -28,7 +28,9 @@ impl Notes {
     }
 
     fn note(&self, error: &io::Error) {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         if let Some(tls) = inner {
             // Only the first error is the cause.
             let _ = self.tls.set(tls.clone());
@@ -79,7 +81,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Noted<S> {
         }
     }
 
-    fn noting<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn noting<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled {
             self.notes.note(error);
             self.look_for_alert(cx);

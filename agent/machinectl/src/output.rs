@@ -11,7 +11,9 @@ use crate::files;
 /// A table without frames, as wide as the terminal.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_preset(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| (*name).to_owned()));
     for row in rows {
         table.add_row(row);
@@ -44,11 +46,7 @@ pub fn encode(value: &Value, format: Format) -> Result<String, Failure> {
 }
 
 /// Prints a value for programs, or what `table` makes for people.
-pub fn show(
-    format: Format,
-    value: &Value,
-    table: impl FnOnce() -> String,
-) -> Result<(), Failure> {
+pub fn show(format: Format, value: &Value, table: impl FnOnce() -> String) -> Result<(), Failure> {
     match format {
         Format::Table => files::print(&table()),
         Format::Json | Format::Yaml => files::print(&encode(value, format)?),

@@ -23,7 +23,10 @@ pub struct Session {
 
 /// The limits that the options set.
 pub fn limits(common: &Common) -> Limits {
-    Limits { connect: CONNECT.min(common.request_timeout), call: common.request_timeout }
+    Limits {
+        connect: CONNECT.min(common.request_timeout),
+        call: common.request_timeout,
+    }
 }
 
 /// Reads the contexts file.
@@ -35,7 +38,11 @@ impl Session {
     /// Opens the context that the options mean.
     pub fn open(common: &Common) -> Result<Self, Failure> {
         let context = contexts()?.choose(common.context.as_deref())?.clone();
-        Ok(Self { context, limits: limits(common), nodes: common.node.clone() })
+        Ok(Self {
+            context,
+            limits: limits(common),
+            nodes: common.node.clone(),
+        })
     }
 
     /// Every machine meant.

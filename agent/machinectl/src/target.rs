@@ -51,7 +51,10 @@ impl Target {
 
     /// As the contexts file keeps it.
     pub fn as_node(&self) -> Node {
-        Node { name: self.label().to_owned(), address: self.address() }
+        Node {
+            name: self.label().to_owned(),
+            address: self.address(),
+        }
     }
 }
 
@@ -79,13 +82,17 @@ impl FromStr for Target {
         check_host(host, text)?;
         let port = match port {
             None => machined_proto::PORT,
-            Some(port) => {
-                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                    format!("`{port}` in `{text}` is not a port from 1 to 65535")
-                })?
-            }
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("`{port}` in `{text}` is not a port from 1 to 65535"))?,
         };
-        Ok(Self { name: name.map(str::to_owned), host: host.to_owned(), port })
+        Ok(Self {
+            name: name.map(str::to_owned),
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
@@ -131,13 +138,18 @@ pub fn choose(asked: &[String], known: &[Node]) -> Result<Vec<Target>, Failure> 
             None => text.parse().map_err(Failure::usage)?,
         };
         if targets.iter().any(|other| other.label() == target.label()) {
-            return Err(Failure::usage(format!("node {} is named twice", target.label())));
+            return Err(Failure::usage(format!(
+                "node {} is named twice",
+                target.label()
+            )));
         }
         targets.push(target);
     }
     if targets.is_empty() {
-        return Err(Failure::usage("no node: the context knows none and -n names none")
-            .next("say -n NAME=HOST, or keep it: machinectl context add … --node NAME=HOST"));
+        return Err(
+            Failure::usage("no node: the context knows none and -n names none")
+                .next("say -n NAME=HOST, or keep it: machinectl context add … -n NAME=HOST"),
+        );
     }
     Ok(targets)
 }
@@ -147,16 +159,20 @@ pub fn choose_one(asked: &[String], known: &[Node], verb: &str) -> Result<Target
     let mut targets = choose(asked, known)?;
     match targets.pop() {
         Some(target) if targets.is_empty() => Ok(target),
-        _ => Err(Failure::usage(format!("{verb} works on one node at a time"))
-            .next(format!("machinectl {verb} -n NAME"))),
+        _ => Err(
+            Failure::usage(format!("{verb} works on one node at a time"))
+                .next(format!("machinectl {verb} -n NAME")),
+        ),
     }
 }
 
 /// The machines meant, for commands that disrupt: more than one only if all are named.
 pub fn choose_named(asked: &[String], known: &[Node], verb: &str) -> Result<Vec<Target>, Failure> {
     if asked.is_empty() && known.len() > 1 {
-        return Err(Failure::usage(format!("{verb} needs to be told which nodes"))
-            .next(format!("machinectl {verb} -n NAME [-n NAME]…")));
+        return Err(
+            Failure::usage(format!("{verb} needs to be told which nodes"))
+                .next(format!("machinectl {verb} -n NAME [-n NAME]…")),
+        );
     }
     choose(asked, known)
 }
@@ -164,7 +180,10 @@ pub fn choose_named(asked: &[String], known: &[Node], verb: &str) -> Result<Vec<
 fn from_context(node: &Node) -> Result<Target, Failure> {
     let told = |error| Failure::usage(format!("node {} in the contexts file: {error}", node.name));
     let place: Target = node.address.parse().map_err(told)?;
-    Ok(Target { name: Some(node.name.clone()), ..place })
+    Ok(Target {
+        name: Some(node.name.clone()),
+        ..place
+    })
 }
 
 #[cfg(test)]
@@ -187,9 +206,24 @@ mod tests {
             ("cp1=[fd00::1]:9", (name("cp1"), "fd00::1", 9)),
             ("[fd00::1]", (None, "fd00::1", 50_000)),
         ] {
-            assert_eq!(parsed(text), Ok((want.0, want.1.to_owned(), want.2)), "{text}");
+            assert_eq!(
+                parsed(text),
+                Ok((want.0, want.1.to_owned(), want.2)),
+                "{text}"
+            );
         }
-        for text in ["", "=", "cp1=", "=10.0.0.1", "a b", "h:0", "h:70000", "h:x", "[fd00::1]x", "https://h"] {
+        for text in [
+            "",
+            "=",
+            "cp1=",
+            "=10.0.0.1",
+            "a b",
+            "h:0",
+            "h:70000",
+            "h:x",
+            "[fd00::1]x",
+            "https://h",
+        ] {
             assert!(parsed(text).is_err(), "{text}");
         }
     }
@@ -198,14 +232,23 @@ mod tests {
     fn an_ipv6_address_is_written_with_brackets() {
         let target: Target = "cp1=fd00::1".parse().unwrap();
         assert_eq!(target.address(), "[fd00::1]:50000");
-        assert_eq!(target.as_node().address.parse::<Target>().unwrap().host, "fd00::1");
+        assert_eq!(
+            target.as_node().address.parse::<Target>().unwrap().host,
+            "fd00::1"
+        );
     }
 
     #[test]
     fn names_from_the_context_come_first() {
         let known = [
-            Node { name: "cp1".into(), address: "10.0.0.1".into() },
-            Node { name: "w1".into(), address: "10.0.0.2:5".into() },
+            Node {
+                name: "cp1".into(),
+                address: "10.0.0.1".into(),
+            },
+            Node {
+                name: "w1".into(),
+                address: "10.0.0.2:5".into(),
+            },
         ];
         let asked = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         assert_eq!(choose(&[], &known).unwrap().len(), 2);
@@ -216,6 +259,11 @@ mod tests {
         assert!(choose_one(&[], &known, "bootstrap").is_err());
         assert!(choose_named(&[], &known, "reboot").is_err());
         assert_eq!(choose_named(&[], &known[..1], "reboot").unwrap().len(), 1);
-        assert_eq!(choose_named(&asked(&["cp1", "w1"]), &known, "reboot").unwrap().len(), 2);
+        assert_eq!(
+            choose_named(&asked(&["cp1", "w1"]), &known, "reboot")
+                .unwrap()
+                .len(),
+            2
+        );
     }
 }

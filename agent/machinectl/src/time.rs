@@ -25,7 +25,9 @@ pub fn since(text: &str, now: Timestamp) -> Result<i64, String> {
     let ago = duration(text)
         .map_err(|_| format!("`{text}` is neither a duration such as 10m nor an RFC 3339 time"))?;
     let ago = SignedDuration::try_from(ago).map_err(|_| format!("`{text}` is too long ago"))?;
-    let moment = now.checked_sub(ago).map_err(|_| format!("`{text}` is too long ago"))?;
+    let moment = now
+        .checked_sub(ago)
+        .map_err(|_| format!("`{text}` is too long ago"))?;
     Ok(moment.as_millisecond().max(1))
 }
 
@@ -56,12 +58,24 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in
-            [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("7d", 604_800), ("0", 0)]
-        {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("5m", 300),
+            ("1h30m", 5400),
+            ("7d", 604_800),
+            ("0", 0),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "five", "-5m", "5 parsecs", "99999999999999999999", "9999999999999999d"] {
+        for text in [
+            "",
+            "five",
+            "-5m",
+            "5 parsecs",
+            "99999999999999999999",
+            "9999999999999999d",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -24,7 +24,9 @@ pub fn with_authority(context: &Context) -> Result<ClientConfig, Failure> {
     };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&context.ca).ok_or_else(|| told("its CA certificate"))? {
-        roots.add(certificate).map_err(|_| told("its CA certificate"))?;
+        roots
+            .add(certificate)
+            .map_err(|_| told("its CA certificate"))?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())

@@ -43,7 +43,11 @@ pub struct Progress {
 impl Progress {
     /// Begins now.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), began: Instant::now(), shown: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            began: Instant::now(),
+            shown: BTreeMap::new(),
+        }
     }
 
     /// Prints one line if it differs from the last one about the same thing.
@@ -52,7 +56,11 @@ impl Progress {
             return;
         }
         self.shown.insert(thing.to_owned(), state.to_owned());
-        eprintln!("[{:>6}] {}: {thing}: {state}", time::span(self.began.elapsed()), self.name);
+        eprintln!(
+            "[{:>6}] {}: {thing}: {state}",
+            time::span(self.began.elapsed()),
+            self.name
+        );
     }
 
     fn status(&mut self, status: &StatusResponse) {
@@ -64,7 +72,11 @@ impl Progress {
             };
             self.tell(&stage.name, &state);
         }
-        let ready = if status.node_ready { "Ready" } else { "not Ready" };
+        let ready = if status.node_ready {
+            "Ready"
+        } else {
+            "not Ready"
+        };
         self.tell("node", ready);
     }
 }
@@ -126,7 +138,8 @@ async fn ask(
         Some(open) => open,
         None => link.insert(session.connect(target).await?),
     };
-    open.call("status", open.machine().status(StatusRequest {})).await
+    open.call("status", open.machine().status(StatusRequest {}))
+        .await
 }
 
 fn reached(goal: Goal, status: &StatusResponse) -> Option<Reached> {
@@ -140,8 +153,12 @@ fn reached(goal: Goal, status: &StatusResponse) -> Option<Reached> {
 
 /// Only stages that wait for `bootstrap`, and those behind them, are not settled.
 fn needs_bootstrap(status: &StatusResponse) -> bool {
-    let waits = |verdict: &str, message: &str| verdict == "blocked" && message.contains("bootstrap");
-    status.stages.iter().any(|stage| waits(&stage.verdict, &stage.message))
+    let waits =
+        |verdict: &str, message: &str| verdict == "blocked" && message.contains("bootstrap");
+    status
+        .stages
+        .iter()
+        .any(|stage| waits(&stage.verdict, &stage.message))
         && status.stages.iter().all(|stage| {
             matches!(stage.verdict.as_str(), "settled" | "held")
                 || waits(&stage.verdict, &stage.message)
@@ -153,8 +170,15 @@ fn too_long(target: &Target, timeout: Duration, last: Option<StatusResponse>) ->
     match last {
         None => message.push_str("; it never answered"),
         Some(status) => {
-            for stage in status.stages.iter().filter(|stage| stage.verdict != "settled") {
-                message.push_str(&format!("\n  {}: {} {}", stage.name, stage.verdict, stage.message));
+            for stage in status
+                .stages
+                .iter()
+                .filter(|stage| stage.verdict != "settled")
+            {
+                message.push_str(&format!(
+                    "\n  {}: {} {}",
+                    stage.name, stage.verdict, stage.message
+                ));
             }
             if status.settled && !status.node_ready {
                 message.push_str("\n  the node is not Ready");
@@ -175,21 +199,38 @@ mod tests {
             verdict: (*verdict).into(),
             message: (*message).into(),
         });
-        StatusResponse { generation: 2, stages: stages.collect(), ..Default::default() }
+        StatusResponse {
+            generation: 2,
+            stages: stages.collect(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn waiting_for_an_applied_config_ends_where_only_bootstrap_is_missing() {
-        let waiting = status(&[("settled", ""), ("blocked", "waits for bootstrap"), ("held", "")]);
-        assert_eq!(reached(Goal::Applied(2), &waiting), Some(Reached::NeedsBootstrap));
+        let waiting = status(&[
+            ("settled", ""),
+            ("blocked", "waits for bootstrap"),
+            ("held", ""),
+        ]);
+        assert_eq!(
+            reached(Goal::Applied(2), &waiting),
+            Some(Reached::NeedsBootstrap)
+        );
         assert_eq!(reached(Goal::Applied(3), &waiting), None);
         assert_eq!(reached(Goal::Ready, &waiting), None);
         let busy = status(&[("acting", ""), ("blocked", "waits for bootstrap")]);
         assert_eq!(reached(Goal::Applied(2), &busy), None);
-        let settled = StatusResponse { settled: true, ..status(&[("settled", "")]) };
+        let settled = StatusResponse {
+            settled: true,
+            ..status(&[("settled", "")])
+        };
         assert_eq!(reached(Goal::Applied(2), &settled), Some(Reached::Goal));
         assert_eq!(reached(Goal::Ready, &settled), None);
-        let ready = StatusResponse { node_ready: true, ..settled };
+        let ready = StatusResponse {
+            node_ready: true,
+            ..settled
+        };
         assert_eq!(reached(Goal::Ready, &ready), Some(Reached::Goal));
     }
 }

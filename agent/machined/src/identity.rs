@@ -1,44 +1,82 @@
 //! The machine API's own certificate: made in memory, never written, renewed at
-//! half life or when the machine's addresses change.
+//! half life or when what it should say changes.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use machine_config::{MachineConfig, San};
-use machine_pki::{AuthorityKind, Issued, LeafRequest, Usage};
+use machine_pki::leaf::Lifetime;
+use machine_pki::{AuthorityKind, LeafRequest};
+use machine_plan::render::machine_api_leaf;
 
-use crate::ledger::Entry;
-use crate::node::certs;
+use crate::api::{Credentials, Front};
+use crate::ledger::{Entry, Ledger};
+use crate::node::{certs, facts};
+use crate::reconcile::Wake;
 
-/// What the certificate is for: it changes when this does.
-pub fn request(config: &MachineConfig, addresses: &[IpAddr]) -> LeafRequest {
-    let hostname = config.hostname().to_string();
-    let mut dns = BTreeSet::from([hostname.clone()]);
-    let mut ips = BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
-    ips.extend(addresses);
-    for san in config.cert_sans() {
-        match san {
-            San::Dns(name) => drop(dns.insert(name.clone())),
-            San::Ip(ip) => drop(ips.insert(*ip)),
+/// How often addresses are compared. Reading them costs some ten microseconds.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What the API shows, and what it was made from.
+pub struct Identity {
+    /// For the server.
+    pub front: Arc<Front>,
+    request: LeafRequest,
+    authority: String,
+    made: Instant,
+}
+
+impl Identity {
+    /// A first certificate.
+    pub fn new(entry: &Entry) -> anyhow::Result<Self> {
+        let (request, authority) = wanted(entry)?;
+        let front = Arc::new(Front::new(&issue(entry, &request)?)?);
+        Ok(Self { front, request, authority, made: Instant::now() })
+    }
+
+    /// Keeps it right for as long as the task lives.
+    pub async fn keep(mut self, ledger: Arc<Ledger>, wake: Wake) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(entry) = ledger.current() else { continue };
+            match self.renew(&entry) {
+                Ok(true) => {
+                    tracing::info!("the machine API has a new certificate");
+                    // New addresses concern other certificates too.
+                    wake.wake();
+                }
+                Ok(false) => {}
+                Err(e) => tracing::warn!("cannot renew the machine API's certificate: {e:#}"),
+            }
         }
     }
-    LeafRequest {
-        common_name: hostname,
-        organizations: vec!["machined:node".to_owned()],
-        usage: Usage::Both,
-        dns,
-        ips,
-        lifetime: machine_pki::leaf::Lifetime::MACHINE_API,
+
+    fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
+        let (request, authority) = wanted(entry)?;
+        let due = self.made.elapsed() > Lifetime::MACHINE_API / 2;
+        if !due && request == self.request && authority == self.authority {
+            return Ok(false);
+        }
+        self.front.replace(&issue(entry, &request)?)?;
+        (self.request, self.authority, self.made) = (request, authority, Instant::now());
+        Ok(true)
     }
 }
 
-/// When the present certificate is renewed.
-pub const RENEWAL: Duration = Duration::from_secs(machine_pki::leaf::Lifetime::MACHINE_API.as_secs() / 2);
+fn wanted(entry: &Entry) -> anyhow::Result<(LeafRequest, String)> {
+    let secrets = entry.bundle.secrets.as_ref();
+    let secrets = secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))?;
+    let request = machine_api_leaf(&entry.bundle.config, &facts::addresses());
+    Ok((request, secrets.machine_ca.certificate.clone()))
+}
 
-/// A new key and certificate.
-pub fn issue(entry: &Entry, request: &LeafRequest) -> Result<Issued, String> {
-    let secrets = entry.bundle.secrets.as_ref().ok_or("this machine has no secrets")?;
-    let authority = certs::authority(secrets, AuthorityKind::Machine)?;
-    authority.issue(request, SystemTime::now()).map_err(|e| e.to_string())
+fn issue(entry: &Entry, request: &LeafRequest) -> anyhow::Result<Credentials> {
+    let secrets = entry.bundle.secrets.as_ref();
+    let secrets = secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))?;
+    let authority = certs::authority(secrets, AuthorityKind::Machine).map_err(anyhow::Error::msg)?;
+    let issued = authority.issue(request, SystemTime::now())?;
+    Ok(Credentials {
+        certificate_pem: issued.certificate_pem,
+        key: issued.key,
+        client_authority_pem: Some(secrets.machine_ca.certificate.clone()),
+    })
 }

@@ -1,2 +1,52 @@
-//! placeholder
-fn main() {}
+//! `machined`: makes this machine what its document says, and keeps it so.
+
+mod api;
+mod boot;
+mod conditions;
+mod daemon;
+mod durable;
+mod hands;
+mod identity;
+mod ledger;
+mod node;
+mod reconcile;
+mod status;
+
+use std::process::ExitCode;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--version") {
+        println!("machined {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    log();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::error!("another TLS provider is installed");
+        return ExitCode::FAILURE;
+    }
+    // One thread: the work is waiting, and every further thread costs memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(daemon::run()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e:#}");
+            boot::console(&format!("machined: {e:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log() {
+    let level = tracing_subscriber::filter::LevelFilter::INFO;
+    match tracing_journald::layer() {
+        Ok(journal) => tracing_subscriber::registry().with(level).with(journal).init(),
+        Err(_) => tracing_subscriber::registry()
+            .with(level)
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .init(),
+    }
+}

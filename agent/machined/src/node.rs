@@ -20,6 +20,7 @@ use machine_plan::facts::HostFacts;
 use machine_plan::observed::{Observed, Probe};
 
 use crate::ledger::{Entry, Ledger, OrderState};
+use kube::Access;
 
 /// A probe that takes longer is a result of its own. TCG guests need seconds
 /// for a TLS handshake while the API server starts.
@@ -92,21 +93,25 @@ impl Node {
         facts::look(&entry.bundle.config)
     }
 
+    fn access(&self, entry: &Entry) -> Access {
+        Access::new(&entry.bundle.config, self.facts(entry).node_ip)
+    }
+
     /// One look: all probes at once, each with its own deadline.
     pub async fn observe(&self, entry: &Entry, desired: &Desired, facts: &HostFacts) -> Observed {
-        let control_plane = desired.role == Role::ControlPlane;
         let units = futures_util::future::join_all(desired.units().map(|unit| async {
             let seen = limited(self.systemd.unit(unit.name)).await;
             (unit.name.to_owned(), with_inputs(unit.name, seen))
         }));
         let address = facts.node_ip;
+        let access = Access::new(&entry.bundle.config, address);
         let api = async {
-            match control_plane {
-                true => limited(self.kube.ready(address)).await,
-                false => Probe::Absent,
+            match desired.role {
+                Role::ControlPlane => limited(self.kube.ready(&access)).await,
+                Role::Worker => Probe::Absent,
             }
         };
-        let node = limited(self.kube.node(&desired.hostname, control_plane.then_some(address)));
+        let node = limited(self.kube.node(&access, &desired.hostname));
         let (units, api_server, node) = futures_util::join!(units, api, node);
         let order = self.ledger.bootstrap_order();
         let order_is =
@@ -153,14 +158,11 @@ impl Node {
                 files::set_note(&unit_note(unit), inputs)
             }
             Action::ApplyObjects { objects, digest } => {
-                let address = self.facts(entry).node_ip;
-                self.kube.apply(address, objects).await?;
+                self.kube.apply(&self.access(entry), objects).await?;
                 files::set_note(&note("applied"), digest)
             }
             Action::MarkNode { name, labels, taints } => {
-                let control_plane = entry.bundle.config.role() == Role::ControlPlane;
-                let address = control_plane.then(|| self.facts(entry).node_ip);
-                self.kube.mark(address, name, labels, taints).await
+                self.kube.mark(&self.access(entry), name, labels, taints).await
             }
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
-use machine_config::Bundle;
+use machine_config::ClusterSecrets;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::observed::Observed;
+use machine_plan::render::TOKEN_LIFETIME;
 use machine_plan::stages::{Stage, plan};
 use machine_plan::verdict::{Plan, Verdict};
 use serde_json::Value;
@@ -81,7 +82,14 @@ impl Reconciler {
                 continue;
             };
             looks += 1;
-            let (plan, observed, desired) = self.look(&entry).await;
+            let Some(secrets) = &entry.bundle.secrets else {
+                // Enrolment and apply refuse such a stream; a ledger written by
+                // hand may still hold one.
+                self.board.emit("condition", "ledger", "the document in force has no secrets");
+                self.wake.woken().await;
+                continue;
+            };
+            let (plan, observed, desired) = self.look(&entry, secrets).await;
             let outcomes = self.act(&entry, &plan).await;
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
@@ -108,13 +116,20 @@ impl Reconciler {
         }
     }
 
-    async fn look(&self, entry: &Entry) -> (Plan, Observed, Desired) {
+    async fn look(&self, entry: &Entry, secrets: &ClusterSecrets) -> (Plan, Observed, Desired) {
         let now = unix_seconds();
-        let Bundle { config, secrets, .. } = &entry.bundle;
         let facts = self.node.facts(entry);
-        let desired = Desired::new(config, secrets.as_ref(), &facts, entry.generation.accepted_ms / 1000);
+        let desired = Desired::new(&entry.bundle.config, secrets, &facts, self.token_expires());
         let observed = self.node.observe(entry, &desired, &facts).await;
         (plan(&desired, &observed, now), observed, desired)
+    }
+
+    // Counted from the order to bootstrap, so that a new agent or a new boot
+    // never prolongs a token's life.
+    fn token_expires(&self) -> Option<SystemTime> {
+        let order = self.ledger.bootstrap_order().ok().flatten()?;
+        let ordered = UNIX_EPOCH + Duration::from_millis(u64::try_from(order.ordered_ms).ok()?);
+        Some(ordered + TOKEN_LIFETIME).filter(|end| *end > SystemTime::now())
     }
 
     // Stages that act do not depend on each other (a stage is held until its

@@ -45,6 +45,58 @@ pub struct CertificateFacts {
     pub subject_key_id: Option<String>,
 }
 
+/// What a certificate says of its key; nothing here is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFacts {
+    /// OpenSSL's name of the kind, such as `id-ecPublicKey`; an object identifier if unknown.
+    pub algorithm: String,
+    /// Key usages in the order of their bits, in RFC 5280's words.
+    pub usages: Vec<String>,
+}
+
+/// Reads what the first certificate in the text says of its key.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_key(pem: &str) -> Result<KeyFacts, PkiError> {
+    const BITS: [&str; 9] = [
+        "digitalSignature",
+        "contentCommitment",
+        "keyEncipherment",
+        "dataEncipherment",
+        "keyAgreement",
+        "keyCertSign",
+        "cRLSign",
+        "encipherOnly",
+        "decipherOnly",
+    ];
+    const ALGORITHMS: [(&str, &str); 3] = [
+        ("1.2.840.10045.2.1", "id-ecPublicKey"),
+        ("1.2.840.113549.1.1.1", "rsaEncryption"),
+        ("1.3.101.112", "ED25519"),
+    ];
+    let der = first_der(pem)?;
+    let certificate = parse(&der)?;
+    let flags = match certificate.key_usage() {
+        Ok(usage) => usage.map_or(0, |usage| usage.value.flags),
+        Err(error) => {
+            return Err(PkiError::Certificate {
+                problem: error.to_string(),
+            });
+        }
+    };
+    let id = certificate.public_key().algorithm.algorithm.to_id_string();
+    let known = ALGORITHMS.iter().find(|(known, _)| *known == id);
+    Ok(KeyFacts {
+        algorithm: known.map_or(id.clone(), |(_, name)| (*name).to_owned()),
+        usages: (0..9_u16)
+            .zip(BITS)
+            .filter(|(bit, _)| flags & (1 << bit) != 0)
+            .map(|(_, name)| name.to_owned())
+            .collect(),
+    })
+}
+
 /// Reads the first certificate in the text.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ mod sign;
 
 pub use authority::{Authority, AuthorityKind};
 pub use error::PkiError;
-pub use inspect::{CertificateFacts, inspect, issued_by, key_matches};
+pub use inspect::{CertificateFacts, KeyFacts, inspect, inspect_key, issued_by, key_matches};
 pub use leaf::{Issued, LeafRequest, Usage};
 pub use random::{random_encryption_key, random_id, random_token};
 pub use secret::{REDACTED, Secret};

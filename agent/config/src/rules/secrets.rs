@@ -61,10 +61,8 @@ pub(crate) fn judge(
     let etcd_ca = ca(document.etcd_ca, AuthorityKind::Etcd, report);
     let front_proxy_ca = ca(document.front_proxy_ca, AuthorityKind::FrontProxy, report);
     let service_account = service_account(document.service_account, role, report);
-    if let Some(token) = &document.bootstrap_token {
-        if let Err(fault) = check_token(token) {
-            report.value(&root.key("bootstrapToken"), fault);
-        }
+    if let Some(Err(fault)) = document.bootstrap_token.as_ref().map(check_token) {
+        report.value(&root.key("bootstrapToken"), fault);
     }
     if let Some(key) = &document.encryption_key {
         let at = root.key("encryptionKey");
@@ -173,15 +171,31 @@ fn check_certificate(pem: &str) -> Result<CertificateFacts, Fault> {
     if pem.contains("PRIVATE KEY") {
         return Err(Fault::new("contains a private key").hint("keys go into key:, alone"));
     }
-    if pem.matches("-----BEGIN CERTIFICATE-----").count() > 1 {
-        return Err(Fault::new("holds several certificates").hint("only the authority's own"));
-    }
+    only_section(pem, "CERTIFICATE")?;
     let facts = inspect(pem).map_err(|_| Fault::new("is not a PEM certificate").hint(SHAPE))?;
     if !facts.is_ca {
         let fault = Fault::new("is not the certificate of an authority");
         return Err(fault.hint("its basic constraints do not say CA"));
     }
     Ok(facts)
+}
+
+/// Refuses text around the one section: the field is shown, and with a slip of indentation the line
+/// below it, perhaps a token, becomes part of it.
+fn only_section(pem: &str, label: &str) -> Result<(), Fault> {
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
+    if pem.matches(&begin).count() > 1 {
+        return Err(Fault::new("holds several sections").hint("one is needed"));
+    }
+    let text = pem.trim();
+    if text.contains(&begin) && !(text.starts_with(&begin) && text.ends_with(&end)) {
+        let fault = Fault::new("holds more than a PEM section");
+        return Err(fault.hint(format!("only {begin} to {end}")));
+    }
+    Ok(())
 }
 
 fn service_account(
@@ -199,6 +213,9 @@ fn service_account(
     if role == Some(Role::Worker) {
         report.key(&at, not_for_workers());
         return None;
+    }
+    if let Err(fault) = only_section(&section.public, "PUBLIC KEY") {
+        report.wrong(&at.key("public"), fault);
     }
     match section.key.as_ref().map(ServiceAccountKey::from_pem) {
         Some(Ok(pair)) if pair.matches(&section.public) => {}

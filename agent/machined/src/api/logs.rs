@@ -43,7 +43,7 @@ impl Journal {
     pub(super) fn logs(
         &self,
         request: &v1::LogsRequest,
-    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + 'static, Status> {
+    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + use<>, Status> {
         self.run(&arguments(request)?)
     }
 
@@ -51,7 +51,7 @@ impl Journal {
     pub(super) fn dmesg(
         &self,
         follow: bool,
-    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + 'static, Status> {
+    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + use<>, Status> {
         let mut arguments = vec!["--dmesg".to_owned()];
         arguments.extend(ending(follow, 0));
         self.run(&arguments)
@@ -60,7 +60,7 @@ impl Journal {
     fn run(
         &self,
         arguments: &[String],
-    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + 'static, Status> {
+    ) -> Result<impl Stream<Item = Result<v1::LogLine, Status>> + Send + use<>, Status> {
         let mut child = Command::new(&self.program)
             .args([
                 "--quiet",

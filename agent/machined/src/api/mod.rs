@@ -137,3 +137,8 @@ impl From<ServiceState> for v1::Service {
         }
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

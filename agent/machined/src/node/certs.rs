@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use machine_config::{Bundle, ClusterSecrets};
+use machine_config::{Bundle, CaPair, ClusterSecrets};
 use machine_pki::{Authority, AuthorityKind, Secret, inspect, issued_by, key_matches};
 use machine_plan::observed::{LeafSeen, Probe};
 use machine_plan::render::{self, Leaf, Place};
@@ -104,4 +104,13 @@ pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Author
 
 fn authority_certificate(secrets: &ClusterSecrets, kind: AuthorityKind) -> Option<&str> {
     pair(secrets, kind).map(|pair| pair.certificate.as_str())
+}
+
+fn pair(secrets: &ClusterSecrets, kind: AuthorityKind) -> Option<&CaPair> {
+    match kind {
+        AuthorityKind::Machine => Some(&secrets.machine_ca),
+        AuthorityKind::Kubernetes => Some(&secrets.kubernetes_ca),
+        AuthorityKind::Etcd => secrets.etcd_ca.as_ref(),
+        AuthorityKind::FrontProxy => secrets.front_proxy_ca.as_ref(),
+    }
 }

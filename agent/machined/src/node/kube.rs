@@ -1,8 +1,8 @@
 //! The cluster's API, as this machine may use it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Mutex;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -10,27 +10,52 @@ use ::kube::config::{KubeConfigOptions, Kubeconfig};
 use ::kube::core::{ApiResource, GroupVersionKind};
 use ::kube::{Client, Config};
 use k8s_openapi::api::core::v1::{Node as KubeNode, Taint};
+use machine_config::MachineConfig;
 use machine_plan::action::object_name;
+use machine_plan::digest::digest;
 use machine_plan::observed::{NodeSeen, Probe};
+use machine_plan::render;
 use serde_json::{Value, json};
 
 use super::NodeError;
 
 /// Who owns the fields that we apply.
 const MANAGER: &str = "machined";
-const ADMIN: &str = "/etc/kubernetes/admin.conf";
 const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
 
-/// Clients by kubeconfig, rebuilt when the file's content or server changes.
+/// As whom, and where, this machine asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    kubeconfig: String,
+    /// Instead of the kubeconfig's server: a control plane asks its own API
+    /// server, whatever the cluster's endpoint does at the moment.
+    server: Option<SocketAddr>,
+}
+
+impl Access {
+    /// A control plane's administrator, at the API server on this address; a
+    /// worker's kubelet, at the cluster's endpoint.
+    pub fn new(config: &MachineConfig, node_ip: IpAddr) -> Self {
+        if !config.role().is_control_plane() {
+            return Self { kubeconfig: KUBELET.to_owned(), server: None };
+        }
+        Self {
+            kubeconfig: render::cluster_admin_kubeconfig(*config.kubernetes_version()),
+            server: Some(SocketAddr::new(node_ip, render::API_PORT)),
+        }
+    }
+}
+
+/// One client, rebuilt when the kubeconfig's content or server changes.
 #[derive(Default)]
 pub struct Kube {
-    clients: Mutex<BTreeMap<&'static str, (String, Client)>>,
+    client: Mutex<Option<(String, Client)>>,
 }
 
 impl Kube {
     /// The local API server's readiness.
-    pub async fn ready(&self, address: IpAddr) -> Probe<()> {
-        let client = match self.client(Some(address)).await {
+    pub async fn ready(&self, access: &Access) -> Probe<()> {
+        let client = match self.client(access).await {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
@@ -45,10 +70,9 @@ impl Kube {
         }
     }
 
-    /// This machine's node. `local`: ask the API server at this address, as a
-    /// control plane may; otherwise with kubelet's own identity.
-    pub async fn node(&self, name: &str, local: Option<IpAddr>) -> Probe<NodeSeen> {
-        let client = match self.client(local).await {
+    /// This machine's node.
+    pub async fn node(&self, access: &Access, name: &str) -> Probe<NodeSeen> {
+        let client = match self.client(access).await {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
@@ -60,11 +84,11 @@ impl Kube {
     }
 
     /// Server-side apply, in order, stopping at the first refusal.
-    pub async fn apply(&self, local: IpAddr, objects: &[Value]) -> Result<(), NodeError> {
+    pub async fn apply(&self, access: &Access, objects: &[Value]) -> Result<(), NodeError> {
         for object in objects {
             let name = object_name(object);
             let fail = |why: String| NodeError::Kube { operation: "apply", object: name.clone(), why };
-            let client = self.client(Some(local)).await.map_err(fail)?;
+            let client = self.client(access).await.map_err(fail)?;
             let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (group, version) = match text("/apiVersion").split_once('/') {
                 Some((group, version)) => (group, version),
@@ -87,14 +111,14 @@ impl Kube {
     /// Sets labels and taints; other taints stay.
     pub async fn mark(
         &self,
-        local: Option<IpAddr>,
+        access: &Access,
         name: &str,
         labels: &[(String, String)],
         taints: &[(String, String, String)],
     ) -> Result<(), NodeError> {
         let object = format!("node {name}");
         let fail = |why: String| NodeError::Kube { operation: "mark", object: object.clone(), why };
-        let client = self.client(local).await.map_err(fail)?;
+        let client = self.client(access).await.map_err(fail)?;
         let api = Api::<KubeNode>::all(client);
         let node = api.get(name).await.map_err(|e| fail(short(&e)))?;
         let mut all = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
@@ -118,35 +142,31 @@ impl Kube {
         Ok(())
     }
 
-    async fn client(&self, local: Option<IpAddr>) -> Result<Client, String> {
-        let path = if local.is_some() { ADMIN } else { KUBELET };
+    async fn client(&self, access: &Access) -> Result<Client, String> {
+        let path = &access.kubeconfig;
         let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
-        let key = machine_plan::digest::digest(format!("{local:?}\n{text}").as_bytes());
-        if let Some(client) = self.cached(path, &key) {
-            return Ok(client);
+        let key = digest(format!("{access:?}\n{text}").as_bytes());
+        if let Some((_, client)) = self.cached().as_ref().filter(|(k, _)| *k == key) {
+            return Ok(client.clone());
         }
-        let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|_| format!("{path}: not a kubeconfig"))?;
+        let kubeconfig =
+            Kubeconfig::from_yaml(&text).map_err(|_| format!("{path}: not a kubeconfig"))?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|e| format!("{path}: {e}"))?;
-        if let Some(address) = local {
-            // A control plane asks its own API server, whatever the cluster's
-            // endpoint does at the moment.
-            let host = std::net::SocketAddr::new(address, 6443);
-            config.cluster_url = format!("https://{host}/").parse().map_err(|e| format!("{host}: {e}"))?;
+        if let Some(server) = access.server {
+            let url = format!("https://{server}/");
+            config.cluster_url = url.parse().map_err(|e| format!("{url}: {e}"))?;
         }
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(30));
         let client = Client::try_from(config).map_err(|e| format!("{path}: {e}"))?;
-        if let Ok(mut clients) = self.clients.lock() {
-            clients.insert(path, (key, client.clone()));
-        }
+        *self.cached() = Some((key, client.clone()));
         Ok(client)
     }
 
-    fn cached(&self, path: &'static str, key: &str) -> Option<Client> {
-        let clients = self.clients.lock().ok()?;
-        clients.get(path).filter(|(k, _)| k == key).map(|(_, client)| client.clone())
+    fn cached(&self) -> MutexGuard<'_, Option<(String, Client)>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -42,7 +42,7 @@ impl Systemd {
     async fn read(&self, name: &str) -> zbus::Result<Option<UnitSeen>> {
         let path = self.manager().await?.load_unit(name.to_owned()).await?;
         let unit = UnitProxy::builder(&self.connection)
-            .path(path.clone())?
+            .path(path.clone())
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
             .await?;
@@ -50,7 +50,7 @@ impl Systemd {
             return Ok(None);
         }
         let service = ServiceProxy::builder(&self.connection)
-            .path(path)?
+            .path(path)
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
             .await?;

@@ -34,3 +34,5 @@ openssl req -new -key greedy.key -out greedy.csr -subj "/O=system:masters/CN=roo
     -addext subjectAltName=DNS:evil.example -addext basicConstraints=critical,CA:TRUE
 openssl req -new -key rsa-pkcs1.key -out rsa.csr -subj /CN=rsa
 rm greedy.key
+# kubeadm.crt and kubeadm.key are a real kubeadm 1.20.2's: RSA, PKCS#1, serial number 0, ten years.
+#   kubeadm init phase certs ca --cert-dir "$folder"

@@ -1,12 +1,10 @@
 //! The static pod of this node's etcd member.
 
-use std::net::SocketAddr;
-
-use machine_config::{Component as Wish, KubernetesVersion, MachineConfig, PathType};
+use machine_config::{KubernetesVersion, MachineConfig, PathType};
 use serde::{Deserialize, Serialize};
 
-use super::args::{Args, last};
-use super::pod::{Component, Mounts, Probes, loopback};
+use super::args::Args;
+use super::pod::{Component, Mounts, Probes};
 use super::static_pods::{loopback_ip, pki, url};
 use super::{gates, images, join};
 use crate::facts::HostFacts;
@@ -109,27 +107,14 @@ pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish)
         program: images::etcd(source, version),
         args: args.finish(&config.etcd().extra_args, version),
         mounts,
-        probes: probes(config.etcd(), facts, traits.livez, version),
+        probes: probes(facts, traits.livez, version),
         requests,
         annotations: vec![("kubeadm.kubernetes.io/etcd.advertise-client-urls", client)],
     }
 }
 
 /// etcd is probed where it serves its metrics, without a client certificate.
-fn probes(etcd: &Wish, facts: &HostFacts, livez: bool, version: KubernetesVersion) -> Probes {
-    let mut host = loopback(facts.node_ip).to_owned();
-    let mut port = METRICS_PORT;
-    let mut scheme = "HTTP";
-    let first =
-        last(&etcd.extra_args, "listen-metrics-urls").and_then(|urls| urls.split(',').next());
-    if let Some((protocol, place)) = first.and_then(|url| url.split_once("://")) {
-        scheme = if protocol == "https" { "HTTPS" } else { "HTTP" };
-        let place = place.split('/').next().unwrap_or_default();
-        if let Ok(socket) = place.parse::<SocketAddr>() {
-            host = socket.ip().to_string();
-            port = socket.port();
-        }
-    }
+fn probes(facts: &HostFacts, livez: bool, version: KubernetesVersion) -> Probes {
     let (live, ready, startup) = if livez {
         ("/livez", Some("/readyz"), "/readyz")
     } else if gates::ETCD_HEALTH_QUERIES.holds(version) {
@@ -142,9 +127,9 @@ fn probes(etcd: &Wish, facts: &HostFacts, livez: bool, version: KubernetesVersio
         ("/health", None, "/health")
     };
     Probes {
-        host: Some(host),
-        port,
-        scheme,
+        host: Some(loopback_ip(facts).to_string()),
+        port: METRICS_PORT,
+        scheme: "HTTP",
         live,
         ready,
         startup,

@@ -13,7 +13,7 @@ use machine_pki::{AuthorityKind, LeafRequest, Usage};
 use serde::Serialize;
 
 use super::organizations as groups;
-use super::{KUBERNETES, PKI, api_port, gates};
+use super::{API_PORT, KUBERNETES, PKI, gates};
 use crate::facts::HostFacts;
 
 /// The group of a machine's own certificate.
@@ -158,7 +158,7 @@ fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     let version = *config.kubernetes_version();
     let everyone = config.control_plane_endpoint().url();
     // Controller manager and scheduler keep to the API server of their own version, beside them.
-    let port = api_port(config);
+    let port = API_PORT;
     let local = format!("https://{}", std::net::SocketAddr::new(facts.node_ip, port));
     let kubelet_server =
         if gates::KUBELET_LOCAL_API_SERVER.holds(version) { &local } else { &everyone };
@@ -251,3 +251,7 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "leaves_tests.rs"]
+mod tests;

@@ -41,14 +41,14 @@ pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, leaves, machine_api_leaf
 pub use marks::{NodeMarks, node_marks};
 pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
 pub use pod::MANIFESTS;
-pub use static_pods::{ENCRYPTION_CONFIG, api_port, static_pods};
+pub use static_pods::{ENCRYPTION_CONFIG, static_pods};
 pub use yaml::to_yaml;
 
 /// Kubernetes' directory.
 pub const KUBERNETES: &str = "/etc/kubernetes";
 /// Its keys and certificates.
 pub const PKI: &str = "/etc/kubernetes/pki";
-/// The port of an API server, unless the user gives another.
+/// The port every API server of ours listens on; a load balancer before it may have another.
 pub const API_PORT: u16 = 6443;
 
 /// Values in one argument, separated by commas.

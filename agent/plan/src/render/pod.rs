@@ -1,7 +1,6 @@
 //! The pod around a control-plane component, as kubeadm builds it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use machine_config::{HostVolume, KubernetesVersion};
 use serde_json::{Map, Value, json};
@@ -214,16 +213,6 @@ impl Probes {
         probe["failureThreshold"] = failures.into();
         probe["periodSeconds"] = period.into();
         probe
-    }
-}
-
-/// The loopback address of the family that the node's address is of.
-#[must_use]
-pub(super) fn loopback(node_ip: IpAddr) -> &'static str {
-    if node_ip.is_ipv4() {
-        "127.0.0.1"
-    } else {
-        "::1"
     }
 }
 

@@ -45,14 +45,6 @@ pub fn static_pods(
     .collect()
 }
 
-/// The port this node's API server listens on.
-#[must_use]
-pub fn api_port(config: &MachineConfig) -> u16 {
-    last(&config.api_server().extra_args, "secure-port")
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(API_PORT)
-}
-
 pub(super) fn pki(name: &str) -> String {
     format!("{PKI}/{name}")
 }
@@ -81,14 +73,6 @@ pub(super) fn needs_dual_stack_gate(config: &MachineConfig) -> bool {
 fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) -> Component {
     let version = *config.kubernetes_version();
     let wish = config.api_server();
-    let port = api_port(config);
-    let advertised = last(&wish.extra_args, "advertise-address")
-        .and_then(|address| address.parse().ok())
-        .unwrap_or(facts.node_ip);
-    let etcd_servers = last(&config.etcd().extra_args, "advertise-client-urls").map_or_else(
-        || url("https", loopback_ip(facts), CLIENT_PORT),
-        str::to_owned,
-    );
 
     let mut args = Args::new();
     args.set("advertise-address", facts.node_ip.to_string());
@@ -107,7 +91,10 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("etcd-cafile", pki("etcd/ca.crt"));
     args.set("etcd-certfile", pki("apiserver-etcd-client.crt"));
     args.set("etcd-keyfile", pki("apiserver-etcd-client.key"));
-    args.set("etcd-servers", etcd_servers);
+    args.set(
+        "etcd-servers",
+        url("https", loopback_ip(facts), CLIENT_PORT),
+    );
     args.set_if(
         needs_dual_stack_gate(config),
         "feature-gates",
@@ -134,7 +121,7 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("requestheader-extra-headers-prefix", "X-Remote-Extra-");
     args.set("requestheader-group-headers", "X-Remote-Group");
     args.set("requestheader-username-headers", "X-Remote-User");
-    args.set("secure-port", port.to_string());
+    args.set("secure-port", API_PORT.to_string());
     let issuer = format!("https://kubernetes.default.svc.{}", config.dns_domain());
     args.set("service-account-issuer", issuer);
     args.set("service-account-key-file", pki("sa.pub"));
@@ -152,15 +139,15 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     );
     mounts.add("k8s-certs", PKI, true, PathType::DirectoryOrCreate);
     mounts.extend(&wish.extra_volumes);
-    let endpoint = SocketAddr::new(advertised, port).to_string();
+    let endpoint = SocketAddr::new(facts.node_ip, API_PORT).to_string();
     Component {
         name: "kube-apiserver",
         program: images::component(config.component_source(), "kube-apiserver", version),
         args: args.finish(&wish.extra_args, version),
         mounts,
         probes: Probes {
-            host: dialable(&advertised.to_string()),
-            port,
+            host: Some(facts.node_ip.to_string()),
+            port: API_PORT,
             scheme: "HTTPS",
             live: "/livez",
             ready: Some("/readyz"),

@@ -1,0 +1,7 @@
+//! `cluster …`.
+/// x
+#[derive(Debug, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// List
+    List,
+}

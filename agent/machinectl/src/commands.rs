@@ -1,0 +1,51 @@
+//! One module a command, or a few that belong together.
+
+mod apply;
+mod bootstrap;
+mod completions;
+mod config;
+mod context;
+mod events;
+mod generate;
+mod health;
+mod kubeconfig;
+mod logs;
+mod plan;
+mod power;
+mod render;
+mod services;
+mod status;
+mod validate;
+mod version;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs one command.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Gen(command) => generate::run(command),
+        Command::Validate { documents } => validate::run(&documents),
+        Command::Render(args) => render::run(&args),
+        Command::ApplyConfig(args) => apply::run(common, args).await,
+        Command::Confirm { generation } => config::confirm(common, generation).await,
+        Command::Config(command) => config::run(common, command).await,
+        Command::Bootstrap { wait } => bootstrap::run(common, wait).await,
+        Command::Status { output, wait } => status::run(common, output, wait).await,
+        Command::Plan(args) => plan::run(common, args).await,
+        Command::Events(args) => events::run(common, args).await,
+        Command::Services(args) => services::run(common, args).await,
+        Command::Logs(args) => logs::run(common, args).await,
+        Command::Dmesg { follow } => logs::dmesg(common, follow).await,
+        Command::Kubeconfig(args) => kubeconfig::run(common, args).await,
+        Command::Health { output } => health::run(common, output).await,
+        Command::Reboot => power::reboot(common).await,
+        Command::Shutdown => power::shutdown(common).await,
+        Command::Context(command) => context::run(common, command),
+        Command::Cluster(command) => crate::cluster::run(common, command).await,
+        Command::Completions { shell } => completions::script(shell),
+        Command::Man { folder } => completions::man(&folder),
+        Command::Version { output } => version::run(common, output).await,
+    }
+}

@@ -1,0 +1,214 @@
+//! `gen …`.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use machine_config::generate::{self as make, ClusterDescription, GenerateError, NodeDescription};
+use machine_config::{ClusterSecrets, Role};
+use machine_pki::{AuthorityKind, Secret};
+
+use crate::args::{EnrolmentArgs, GenConfigArgs, GenerateCommand, SchemaArgs, SecretsArgs};
+use crate::documents;
+use crate::failure::Failure;
+use crate::files::{self, Access};
+use crate::identity;
+use crate::session;
+use crate::target::{Node, Target};
+
+/// Runs `gen …`.
+pub(super) fn run(command: GenerateCommand) -> Result<(), Failure> {
+    match command {
+        GenerateCommand::Secrets(args) => secrets(&args),
+        GenerateCommand::Config(args) => config(&args),
+        GenerateCommand::Enrolment(args) => enrolment(&args),
+        GenerateCommand::Schema(args) => schema(&args),
+    }
+}
+
+fn told(error: GenerateError) -> Failure {
+    match error {
+        GenerateError::Refused { .. } | GenerateError::SameName { .. } => {
+            Failure::refused(error.to_string())
+        }
+        GenerateError::Incomplete { .. } => Failure::refused(error.to_string())
+            .next("use the secrets file that gen secrets or gen config made"),
+        GenerateError::Pki(ref cause) => Failure::failed(format!("{error}: {cause}")),
+    }
+}
+
+fn secrets(args: &SecretsArgs) -> Result<(), Failure> {
+    let text = make::secrets(SystemTime::now()).map_err(told)?;
+    hand_out(&args.output, &text, args.force)
+}
+
+/// Prints a secret where `-` asks for that, else writes a file of the owner's.
+fn hand_out(path: &Path, text: &Secret, force: bool) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        return files::print(text.expose());
+    }
+    files::write_new(path, text.expose().as_bytes(), Access::Owner, force)?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+fn schema(args: &SchemaArgs) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(&machine_config::json_schema())
+        .map_err(|error| Failure::failed(format!("write the schema: {error}")))?;
+    text.push('\n');
+    if args.output == Path::new("-") {
+        return files::print(&text);
+    }
+    files::write(&args.output, text.as_bytes(), Access::Everyone)
+}
+
+fn enrolment(args: &EnrolmentArgs) -> Result<(), Failure> {
+    let secrets = documents::read_secrets(&args.secrets)?;
+    let bundle = identity::enrolment_bundle(&secrets, &args.name, &args.ip)?;
+    let default = PathBuf::from(format!("{}.enrolment", args.name));
+    hand_out(
+        args.output.as_ref().unwrap_or(&default),
+        &bundle,
+        args.force,
+    )
+}
+
+/// `HOSTNAME` or `HOSTNAME=ADDRESS`.
+fn nodes(args: &GenConfigArgs) -> Result<(Vec<NodeDescription>, Vec<Node>), Failure> {
+    let control_planes = args
+        .control_planes
+        .iter()
+        .map(|text| (text, Role::ControlPlane));
+    let workers = args.workers.iter().map(|text| (text, Role::Worker));
+    let mut described = Vec::new();
+    let mut known = Vec::new();
+    for (text, role) in control_planes.chain(workers) {
+        let target: Target = text.parse().map_err(Failure::usage)?;
+        described.push(NodeDescription {
+            hostname: target.label().to_owned(),
+            role,
+        });
+        if target.name.is_some() {
+            known.push(target.as_node());
+        }
+    }
+    Ok((described, known))
+}
+
+fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescription {
+    ClusterDescription {
+        name: args.name.clone(),
+        endpoint: endpoint(&args.endpoint),
+        kubernetes_version: args.kubernetes_version.clone(),
+        nodes,
+        cert_sans: args.cert_sans.clone(),
+        pod_subnet: args.pod_subnet.clone(),
+        service_subnet: args.service_subnet.clone(),
+        dns_domain: args.dns_domain.clone(),
+        network_addon: args.network_addon.clone(),
+        image: args.image.clone(),
+        allow_scheduling_on_control_planes: args.allow_scheduling_on_control_planes,
+        node_subnets: args.node_subnets.clone(),
+    }
+}
+
+/// Adds Kubernetes' port where none is given.
+fn endpoint(text: &str) -> String {
+    use std::net::Ipv6Addr;
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return format!("[{text}]:6443");
+    }
+    let host_only = text.ends_with(']') || !text.contains(':');
+    if host_only {
+        format!("{text}:6443")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn config(args: &GenConfigArgs) -> Result<(), Failure> {
+    let folder = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&args.name));
+    let (described_nodes, known) = nodes(args)?;
+    let kept = folder.join("secrets.yaml");
+    let (text, secrets) = cluster_secrets(args, &kept)?;
+    let documents = make::documents(&described(args, described_nodes), &secrets).map_err(told)?;
+    // Look before writing: half a folder is harder to repair than none.
+    for node in &documents {
+        let path = folder.join(format!("{}.yaml", node.hostname));
+        if !args.force && path.symlink_metadata().is_ok() {
+            return Err(Failure::usage(format!("{} exists already", path.display()))
+                .next("choose another folder with -o, or say --force to replace configs"));
+        }
+    }
+    let mut contexts = None;
+    if !args.no_context {
+        let mut all = session::contexts()?;
+        let context =
+            identity::new_context(&args.name, known, &secrets, &identity::Client::admin())?;
+        all.add(context, args.force)?;
+        all.make_current(&args.name)?;
+        contexts = Some(all);
+    }
+    files::folder(&folder, Access::Owner)?;
+    if let Some(text) = text {
+        files::write_new(&kept, text.expose().as_bytes(), Access::Owner, false)?;
+        eprintln!(
+            "wrote {} (keep it safe: it is the whole cluster)",
+            kept.display()
+        );
+    }
+    for node in &documents {
+        let path = folder.join(format!("{}.yaml", node.hostname));
+        files::write(&path, node.stream().expose().as_bytes(), Access::Owner)?;
+        eprintln!("wrote {} ({})", path.display(), node.role);
+    }
+    if let Some(contexts) = contexts {
+        contexts.save()?;
+        eprintln!(
+            "wrote context {} to {}",
+            args.name,
+            contexts.path().display()
+        );
+    }
+    Ok(())
+}
+
+/// The secrets to use, and their text where they are new and must be kept.
+/// Secrets that are in the folder already are used again, never replaced.
+fn cluster_secrets(
+    args: &GenConfigArgs,
+    kept: &Path,
+) -> Result<(Option<Secret>, ClusterSecrets), Failure> {
+    if let Some(path) = &args.secrets {
+        return Ok((None, documents::read_secrets(path)?));
+    }
+    if kept.symlink_metadata().is_ok() {
+        eprintln!("using {}", kept.display());
+        return Ok((None, documents::read_secrets(kept)?));
+    }
+    let text = make::secrets(SystemTime::now()).map_err(told)?;
+    let secrets = machine_config::read_secrets(text.expose().as_bytes())
+        .map_err(|problems| Failure::failed(format!("read the new secrets: {problems}")))?;
+    debug_assert!(secrets.authority(AuthorityKind::Machine).is_some());
+    Ok((Some(text), secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint;
+
+    #[test]
+    fn an_endpoint_without_a_port_gets_kubernetes_own() {
+        for (text, want) in [
+            ("10.0.0.1", "10.0.0.1:6443"),
+            ("api.example:443", "api.example:443"),
+            ("fd00::1", "[fd00::1]:6443"),
+            ("[fd00::1]", "[fd00::1]:6443"),
+            ("[fd00::1]:1", "[fd00::1]:1"),
+        ] {
+            assert_eq!(endpoint(text), want);
+        }
+    }
+}

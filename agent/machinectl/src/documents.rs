@@ -1,0 +1,85 @@
+//! Document streams on the workstation: read, joined with their secrets, checked.
+
+use std::path::{Path, PathBuf};
+
+use machine_config::{Bundle, ClusterSecrets, Problems};
+use machine_pki::Secret;
+
+use crate::failure::Failure;
+use crate::files;
+
+/// One file's document stream: what is sent, and what it says.
+#[derive(Debug)]
+pub struct Document {
+    /// Where it is from.
+    pub path: PathBuf,
+    /// What is sent.
+    pub stream: Secret,
+    /// What it says.
+    pub bundle: Bundle,
+}
+
+impl Document {
+    /// The machine it is for.
+    pub fn hostname(&self) -> String {
+        self.bundle.config.hostname().to_string()
+    }
+}
+
+/// Reads files, each with the secrets added where given. Problems of all files are told at once.
+pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, Failure> {
+    let secrets = secrets.map(files::read).transpose()?;
+    let mut documents = Vec::new();
+    let mut refused = Vec::new();
+    for path in paths {
+        let bytes = with_secrets(files::read(path)?, secrets.as_deref());
+        match machine_config::read(&bytes) {
+            Ok(bundle) => {
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| Failure::refused(format!("{}: not UTF-8", path.display())))?;
+                documents.push(Document {
+                    path: path.clone(),
+                    stream: Secret::new(text),
+                    bundle,
+                });
+            }
+            Err(problems) => refused.push(listed(path, &problems)),
+        }
+    }
+    if refused.is_empty() {
+        Ok(documents)
+    } else {
+        Err(Failure::refused(refused.join("\n")))
+    }
+}
+
+/// Reads a cluster's secrets.
+pub fn read_secrets(path: &Path) -> Result<ClusterSecrets, Failure> {
+    machine_config::read_secrets(&files::read(path)?)
+        .map_err(|problems| Failure::refused(listed(path, &problems)))
+}
+
+fn with_secrets(mut stream: Vec<u8>, secrets: Option<&[u8]>) -> Vec<u8> {
+    if let Some(secrets) = secrets {
+        if !stream.ends_with(b"\n") {
+            stream.push(b'\n');
+        }
+        if !secrets.starts_with(b"---") {
+            stream.extend_from_slice(b"---\n");
+        }
+        stream.extend_from_slice(secrets);
+    }
+    stream
+}
+
+/// `file:line:column path: message (hint)`, one a line.
+fn listed(path: &Path, problems: &Problems) -> String {
+    let mut text = match problems.len() {
+        1 => format!("{}: 1 problem", path.display()),
+        count => format!("{}: {count} problems", path.display()),
+    };
+    for problem in problems {
+        text.push_str(&format!("\n  {}:{problem}", path.display()));
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! What the API has done to the machine directly: units and power.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use machine_plan::observed::Probe;
+use zbus_systemd::login1::ManagerProxy;
+
+use crate::api::{self, ServiceState};
+use crate::ledger::Ledger;
+use crate::node::files;
+use crate::node::systemd::Systemd;
+use crate::reconcile::Wake;
+
+/// The units this agent looks after.
+const SERVICES: [&str; 7] = [
+    "containerd.service",
+    "kubelet.service",
+    "machined.service",
+    "systemd-journald.service",
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "systemd-timesyncd.service",
+];
+
+/// See [`api::Hands`].
+pub struct Hands {
+    /// Units.
+    pub systemd: Systemd,
+    /// Orders given before.
+    pub ledger: Arc<Ledger>,
+    /// Tells the loop that a unit was touched.
+    pub wake: Wake,
+}
+
+impl Hands {
+    async fn state(&self, name: &str) -> Result<ServiceState, String> {
+        match self.systemd.unit(name).await {
+            Probe::Seen(unit) => Ok(ServiceState {
+                name: name.to_owned(),
+                active_state: unit.active_state,
+                sub_state: unit.sub_state,
+                result: unit.result,
+                restarts: unit.restarts,
+            }),
+            Probe::Absent => Ok(ServiceState { name: name.to_owned(), ..ServiceState::default() }),
+            Probe::Unreadable(why) => Err(format!("cannot read {name}: {why}")),
+        }
+    }
+
+    async fn login(&self) -> Result<ManagerProxy<'static>, String> {
+        let manager = ManagerProxy::new(self.systemd.connection()).await;
+        manager.map_err(|e| format!("cannot reach logind: {e}"))
+    }
+}
+
+impl api::Hands for Hands {
+    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>> {
+        async {
+            let states = SERVICES.iter().map(|name| self.state(name));
+            futures_util::future::join_all(states).await.into_iter().collect()
+        }
+        .boxed()
+    }
+
+    fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            if !SERVICES.contains(&service.as_str()) {
+                let known = SERVICES.join(", ");
+                return Err(format!("cannot restart {service}: the services here are {known}"));
+            }
+            let done = self.systemd.restart(&service).await.map_err(|e| e.to_string());
+            self.wake.wake();
+            done
+        }
+        .boxed()
+    }
+
+    fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            let manager = self.login().await?;
+            manager.reboot(false).await.map_err(|e| format!("cannot reboot this machine: {e}"))
+        }
+        .boxed()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            let manager = self.login().await?;
+            manager.power_off(false).await.map_err(|e| format!("cannot power off this machine: {e}"))
+        }
+        .boxed()
+    }
+
+    fn may_bootstrap(&self) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            // The same order again is no second one.
+            if matches!(self.ledger.bootstrap_order(), Ok(Some(_))) {
+                return Ok(());
+            }
+            match files::has_etcd_member() {
+                Probe::Absent => Ok(()),
+                Probe::Seen(()) => Err("this machine's etcd has data already: \
+                    it belongs to a cluster, and a bootstrap would make a second one"
+                    .to_owned()),
+                Probe::Unreadable(why) => {
+                    Err(format!("cannot tell whether this machine's etcd has data: {why}"))
+                }
+            }
+        }
+        .boxed()
+    }
+}
