@@ -12,7 +12,7 @@ images=$cache_root/image
 bases=$cache_root/image-base
 mkdir -p "$images" "$bases"
 
-need_packages debian-archive-keyring ca-certificates erofs-utils cryptsetup-bin fdisk kmod cpio lz4 \
+need_packages binutils debian-archive-keyring ca-certificates erofs-utils cryptsetup-bin fdisk kmod cpio lz4 \
     busybox-static dmsetup gcc libc6-dev linux-libc-dev
 command -v mkosi >/dev/null || install_from_backports mkosi
 
@@ -21,6 +21,7 @@ digest() { (cd "$here" && find "$@" -type f -printf '%m %p\n' -exec sha256sum {}
 
 build_base() { # build_base KEY
     local work sources
+    rm -rf "$bases"/.base.* # of runs that were killed; the lock says nobody uses them
     work=$(mktemp -d "$bases/.base.XXXXXX")
     # shellcheck disable=SC2064
     trap "rm -rf '$work'" EXIT
@@ -83,8 +84,8 @@ assemble() {
 
 # seal ROOT OUT: erofs, its hash tree, and a disk with both. Sizes in MiB-aligned sectors.
 seal() {
-    local root=$1 out=$2 data tree hash start sectors
-    mkfs.erofs -zlz4hc,9 -C65536 -T0 -U 00000000-0000-0000-0000-000000000000 --all-root --quiet "$out/usr.erofs" "$root/usr" >/dev/null
+    local root=$1 out=$2 data tree hash
+    mkfs.erofs -zlz4hc,3 -C65536 -T0 -U 00000000-0000-0000-0000-000000000000 --all-root --quiet "$out/usr.erofs" "$root/usr" >/dev/null
     veritysetup format --uuid 00000000-0000-0000-0000-000000000000 --salt "$(echo "$key" | sha256sum | cut -c1-64)" \
         --root-hash-file "$out/roothash" "$out/usr.erofs" "$out/usr.verity" >/dev/null
     hash=$(cat "$out/roothash")
@@ -101,7 +102,7 @@ END
     dd if="$out/usr.erofs" of="$out/disk.raw" bs=1M seek=1 conv=notrunc,sparse status=none
     dd if="$out/usr.verity" of="$out/disk.raw" bs=1M seek=$((data + 1)) conv=notrunc,sparse status=none
     rm "$out/usr.erofs" "$out/usr.verity"
-    echo "usrhash=$hash systemd.machine_id=firmware console=ttyS0 panic=10 quiet" >"$out/cmdline"
+    echo "usrhash=$hash systemd.machine_id=firmware console=ttyS0 panic=10 quiet lsm=landlock,lockdown,yama" >"$out/cmdline"
     {
         echo "usr $((data))M, hash tree ${tree}M"
         cat "$root/usr/share/machined/packages"

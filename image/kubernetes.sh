@@ -1,7 +1,7 @@
 #!/bin/bash
 # Provides the Kubernetes node and control-plane binaries and prints the directory that
 # holds them. Two inputs, one layout:
-#   default                          Debian 12's source package, built here once (10-15 min)
+#   default                          Debian 12's source package, built here once (4-15 min)
 #   KUBERNETES_SERVER_TARBALL=file   an official kubernetes-server-linux-amd64.tar.gz,
 #   KUBERNETES_SERVER_SHA512=hex     accepted only if it has this digest
 # Results live outside the tree, under a key made of everything that went in.
@@ -20,6 +20,7 @@ finish() {
     for name in "${binaries[@]}"; do [ -x "$1/$name" ] || die "$name was not made"; done
     chmod 755 "$1"
     mv -T "$1" "$store/$2"
+    keep_newest 3 "$store"
     echo "$store/$2"
 }
 
@@ -27,7 +28,7 @@ from_tarball() {
     local sha=${KUBERNETES_SERVER_SHA512:?needed with KUBERNETES_SERVER_TARBALL} key work
     [[ $sha =~ ^[0-9a-f]{128}$ ]] || die "KUBERNETES_SERVER_SHA512 is not 128 lower-case hex digits"
     key=release-${sha:0:16}
-    [ -d "$store/$key" ] && { echo "$store/$key"; return; }
+    [ -d "$store/$key" ] && { touch "$store/$key"; echo "$store/$key"; return; }
     # The digest is taken from the copy that is unpacked, not from a file that may change in between.
     work=$(mktemp -d "$store/.release.XXXXXX")
     trap 'rm -rf "$work"' EXIT
@@ -58,6 +59,9 @@ compile() {
     local reflect2=vendor/github.com/modern-go/reflect2
     rm -rf "${tree:?}/$reflect2"
     cp -rL "/usr/share/gocode/src/github.com/modern-go/reflect2" "$tree/$reflect2"
+    # Kubernetes' build keeps the compiler's cache in its own output; it is led to where it outlives this run.
+    mkdir -p "$store/.gocache" "$tree/_output/local/go"
+    ln -s "$store/.gocache" "$tree/_output/local/go/cache"
     cat >"$work/version" <<END
 KUBE_GIT_COMMIT='debian-$source_version'
 KUBE_GIT_TREE_STATE='archive'
@@ -69,7 +73,7 @@ END
         cd "$tree"
         SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)
         export SOURCE_DATE_EPOCH PATH=/usr/lib/go-1.19/bin:/usr/bin:/bin HOME=$work
-        export GOPATH=$work/go GO111MODULE=off GOFLAGS=-trimpath CGO_ENABLED=0 GOCACHE="$store/.gocache"
+        export GOPATH=$work/go GO111MODULE=off GOFLAGS=-trimpath CGO_ENABLED=0
         export KUBE_GIT_VERSION_FILE=$work/version KUBE_STATIC_OVERRIDES=kubelet
         make WHAT="${binaries[*]/#/cmd/}" GOLDFLAGS='-s -w'
     ) >"$work/log" 2>&1 </dev/null || { tail -n 40 "$work/log" >&2; die "the build failed"; }
@@ -80,19 +84,21 @@ END
 from_source() {
     local key
     key=$kubernetes_version-$(short_hash <"$0")
-    [ -d "$store/$key" ] && { echo "$store/$key"; return; }
+    [ -d "$store/$key" ] && { touch "$store/$key"; echo "$store/$key"; return; }
     exec 9>"$store/.lock"
     flock 9 # a second caller waits here and then finds the result
     [ -d "$store/$key" ] && { echo "$store/$key"; return; }
 
     need_packages golang-1.19-go gcc libc6-dev make git rsync jq dpkg-dev ca-certificates \
         debian-archive-keyring golang-github-modern-go-reflect2-dev
-    rm -rf "$store"/.source.* # of runs that were killed; the lock says nobody uses them
-    work=$(mktemp -d "$store/.source.XXXXXX")
+    # Always the same place: the compiler's cache only hits for the same paths. The lock says nobody else is here.
+    work=$store/.source
+    rm -rf "$work"
+    mkdir "$work"
     ( exec >/dev/null 9>&-; for ((minutes = 1; ; minutes++)); do sleep 60; log "still building, $minutes min"; done ) &
     ticker=$!
     trap 'kill $ticker 2>/dev/null; rm -rf "$work"' EXIT
-    log "building Kubernetes $kubernetes_version from Debian's source: 10-15 minutes, once"
+    log "building Kubernetes $kubernetes_version from Debian's source: 4-15 minutes, once"
     fetch_source
     compile
     # The compiler's cache stays when a run is interrupted, so the next one goes on from there.

@@ -2,10 +2,17 @@
 # because the scripts print their result (a directory) on stdout.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # used by those who source this
 cache_root=${XDG_CACHE_HOME:-$HOME/.cache}/machined
 
 log() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
 die() { log "$*"; exit 1; }
+
+# quietly COMMAND...: its output only if it fails.
+quietly() {
+    local output
+    output=$(DEBIAN_FRONTEND=noninteractive "$@" 2>&1 </dev/null) || { printf '%s\n' "$output" >&2; return 1; }
+}
 
 # need_packages NAME...: installs what is missing. Quiet and quick when all is there.
 need_packages() {
@@ -15,8 +22,8 @@ need_packages() {
     done
     [ ${#missing[@]} -eq 0 ] && return
     log "installing ${missing[*]}"
-    apt-get update -qq >&2 </dev/null || true
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null
+    quietly apt-get update || true
+    quietly apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
 # install_from_backports NAME...: Debian 12's newer builds, for programs whose own version is too old.
@@ -27,15 +34,15 @@ install_from_backports() {
     sources=$(mktemp -d)
     cp -r /etc/apt/sources.list.d/. "$sources/"
     apt_source deb bookworm-backports main >"$sources/machined-backports.sources"
-    apt-get -qq -o Dir::Etc::SourceParts="$sources" update >&2 </dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o Dir::Etc::SourceParts="$sources" install \
-        --no-install-recommends -t bookworm-backports "$@" >/dev/null </dev/null
+    quietly apt-get -o Dir::Etc::SourceParts="$sources" update
+    quietly apt-get -y -o Dir::Etc::SourceParts="$sources" install --no-install-recommends -t bookworm-backports "$@"
     rm -rf "$sources"
-    apt-get -qq update >&2 </dev/null || true # forget the extra suite again
+    quietly apt-get update || true # forget the extra suite again
 }
 
 # The mirror this machine's own apt uses for Debian, found at run time: the tree names no host.
 debian_mirror() {
+    # shellcheck disable=SC2016 # apt fills these in
     apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null |
         sed -n 's/^Debian //p' | grep -v -- '-security' | head -n 1
 }

@@ -19,6 +19,7 @@ mod read;
 mod reference;
 mod report;
 mod rules;
+mod scalar;
 mod schema;
 mod secrets;
 mod stream;

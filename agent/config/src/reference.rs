@@ -86,7 +86,7 @@ separated by `---`. What holds everywhere:
 - Every problem is reported at once, as `line:column field: problem (hint)`.
 - Lists and maps have at most 1000 entries.
 
-The JSON Schema of both kinds, for editors, is `agent/config/schema.json`.
+`machinectl gen schema` prints the JSON Schema of both kinds, for editors.
 
 ";
 

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::path::{Path, quote};
 use crate::problem::Fault;
 use crate::report::Report;
+use crate::scalar::plain;
 use crate::schema::{definitions, resolve, words};
 use crate::suggest::{nearest, place_of};
 use crate::yaml::{Body, Key, Node, Place};
@@ -353,57 +354,6 @@ impl Walk<'_, '_> {
             }
         }
     }
-}
-
-/// A plain scalar by YAML 1.2's core schema; none for a number JSON has no form for.
-pub(crate) fn plain(text: &str) -> Option<Value> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
-        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
-        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
-        _ => {}
-    }
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return None;
-    }
-    let based = |prefix, base| {
-        text.strip_prefix(prefix)
-            .and_then(|digits| u64::from_str_radix(digits, base).ok())
-    };
-    if let Some(number) = based("0x", 16).or_else(|| based("0o", 8)) {
-        return Some(Value::from(number));
-    }
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits(unsigned) {
-        let text = text.strip_prefix('+').unwrap_or(text);
-        if let Ok(number) = text.parse::<i64>() {
-            return Some(Value::from(number));
-        }
-        if let Ok(number) = text.parse::<u64>() {
-            return Some(Value::from(number));
-        }
-        return None;
-    }
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (
-            mantissa,
-            Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent)),
-        ),
-        None => (unsigned, None),
-    };
-    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let float = (digits(whole) || (whole.is_empty() && digits(part)))
-        && (part.is_empty() || digits(part))
-        && exponent.is_none_or(digits);
-    if float {
-        return text
-            .parse::<f64>()
-            .ok()
-            .and_then(Number::from_f64)
-            .map(Value::Number);
-    }
-    Some(Value::String(text.to_owned()))
 }
 
 fn required(schema: &Value) -> impl Iterator<Item = &str> {

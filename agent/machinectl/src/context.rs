@@ -314,15 +314,21 @@ mod tests {
     fn a_broken_file_is_named_and_none_of_its_keys_printed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
-        std::fs::write(
+        files::write(
             &path,
-            "apiVersion: machinectl/v1\ncontexts:\n- name: a\n  kee: hunter2\n",
+            "apiVersion: machinectl/v1\ncontexts:\n- name: a\n  kee: hunter2\n".as_bytes(),
+            Access::Owner,
         )
         .unwrap();
         let failure = Contexts::load(&path).unwrap_err();
         assert!(failure.message.contains("config.yaml"), "{failure}");
         assert!(!failure.message.contains("hunter2"), "{failure}");
-        std::fs::write(&path, "apiVersion: machinectl/v9\n").unwrap();
+        files::write(
+            &path,
+            "apiVersion: machinectl/v9\n".as_bytes(),
+            Access::Owner,
+        )
+        .unwrap();
         assert!(
             Contexts::load(&path)
                 .unwrap_err()

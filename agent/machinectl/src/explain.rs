@@ -214,8 +214,11 @@ pub fn status(target: &Target, verb: &str, status: &tonic::Status, notes: &Notes
     }
     let label = target.label();
     let said = status.message();
+    if let Some(problems) = problems(status) {
+        return Failure::refused(format!("{label}: {problems}"));
+    }
     match status.code() {
-        Code::InvalidArgument => Failure::refused(format!("{label}: {}", problems(status))),
+        Code::InvalidArgument => Failure::refused(format!("{label}: {verb}: {said}")),
         Code::PermissionDenied | Code::Unauthenticated => {
             Failure::not_permitted(format!("{label}: {verb} is not permitted: {said}"))
         }
@@ -227,7 +230,7 @@ pub fn status(target: &Target, verb: &str, status: &tonic::Status, notes: &Notes
             Failure::unreachable(format!("{label}: {verb}: {said}"))
         }
         Code::ResourceExhausted => Failure::failed(format!("{label}: {verb}: {said}"))
-            .next("the machine limits how much it does at once: wait and try again"),
+            .next("wait and try again; machinectl health tells whether something is full"),
         _ if said.is_empty() => {
             Failure::failed(format!("{label}: {verb}: {}", status.code().description()))
         }
@@ -235,27 +238,30 @@ pub fn status(target: &Target, verb: &str, status: &tonic::Status, notes: &Notes
     }
 }
 
-/// Every problem of a refused document, one a line.
-fn problems(status: &tonic::Status) -> String {
+/// Every problem of a refused document, one a line; none where the answer carries none.
+fn problems(status: &tonic::Status) -> Option<String> {
     let all = machined_proto::v1::Problems::decode(status.details())
-        .unwrap_or_default()
+        .ok()?
         .problems;
-    let mut text = status.message().to_owned();
+    let mut text = match all.len() {
+        0 => return None,
+        1 => "the document is refused".to_owned(),
+        count => format!("the document is refused: {count} problems"),
+    };
     for problem in all {
-        let mut line = format!("\n  {}:{} ", problem.line, problem.column);
+        text.push_str("\n  ");
+        if problem.line != 0 {
+            text.push_str(&format!("{}:{} ", problem.line, problem.column));
+        }
         if !problem.path.is_empty() {
-            line.push_str(&problem.path);
-            line.push_str(": ");
+            text.push_str(&format!("{}: ", problem.path));
         }
-        line.push_str(&problem.message);
+        text.push_str(&problem.message);
         if !problem.hint.is_empty() {
-            line.push_str(&format!(" ({})", problem.hint));
-        }
-        if !text.contains(line.trim()) {
-            text.push_str(&line);
+            text.push_str(&format!(" ({})", problem.hint));
         }
     }
-    text
+    Some(text)
 }
 
 #[cfg(test)]

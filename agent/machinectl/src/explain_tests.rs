@@ -34,14 +34,14 @@ fn every_problem_of_a_refused_document_is_told_once() {
     };
     let answer = tonic::Status::with_details(
         Code::InvalidArgument,
-        "the document has 2 problems",
+        "2 problems: 4:3 machine.role: is unknown; …",
         details.encode_to_vec().into(),
     );
     let failure = status(&target(), "apply-config", &answer, &Notes::default());
     assert_eq!(failure.kind, Kind::Refused);
     assert_eq!(
         failure.message,
-        "cp1: the document has 2 problems\n  \
+        "cp1: the document is refused: 2 problems\n  \
          4:3 machine.role: is unknown (did you mean `worker`?)\n  \
          9:3 machine.role: is missing (did you mean `worker`?)"
     );

@@ -1,10 +1,11 @@
 //! Files on the workstation: read with a plain-words failure, written whole or not at all.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use atomic_write_file::OpenOptions;
-use atomic_write_file::unix::OpenOptionsExt;
+use atomic_write_file::unix::OpenOptionsExt as _;
 
 use crate::failure::Failure;
 

@@ -1,7 +1,6 @@
 //! How results are printed: tables for people, JSON and YAML for programs.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::Value;
 
 use crate::args::Format;
@@ -12,7 +11,7 @@ use crate::files;
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_preset(NOTHING)
+        .load_style(TableStyle::new())
         .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| (*name).to_owned()));
     for row in rows {

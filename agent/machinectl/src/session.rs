@@ -45,6 +45,15 @@ impl Session {
         })
     }
 
+    /// For a context that is at hand already.
+    pub fn of(context: Context, limits: Limits) -> Self {
+        Self {
+            context,
+            limits,
+            nodes: Vec::new(),
+        }
+    }
+
     /// Every machine meant.
     pub fn targets(&self) -> Result<Vec<Target>, Failure> {
         target::choose(&self.nodes, &self.context.nodes)

@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Reads `90s`, `5m`, `1h30m`, or a bare number of seconds.
+/// The longest duration that anything here may take; more is a slip of the finger.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Reads `90s`, `5m`, `1h30m`, `7d`, or a bare number of seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let told = || format!("`{text}` is not a duration such as 90s, 5m or 1h30m");
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let signed: SignedDuration = match text.strip_suffix('d').map(str::parse::<i64>) {
-        Some(Ok(days)) => SignedDuration::from_hours(days.checked_mul(24).ok_or_else(told)?),
-        _ => text.parse().map_err(|_| told())?,
+    let read = || -> Option<Duration> {
+        if let Ok(seconds) = text.parse::<u64>() {
+            return Some(Duration::from_secs(seconds));
+        }
+        if let Some(Ok(days)) = text.strip_suffix('d').map(str::parse::<u64>) {
+            return days.checked_mul(24 * 3600).map(Duration::from_secs);
+        }
+        let signed: SignedDuration = text.parse().ok()?;
+        Duration::try_from(signed).ok()
     };
-    Duration::try_from(signed).map_err(|_| told())
+    let told = || format!("`{text}` is not a duration such as 90s, 5m or 1h30m");
+    read().filter(|read| *read <= LONGEST).ok_or_else(told)
 }
 
 /// Reads a moment in milliseconds since the epoch: RFC 3339, or a duration before `now`.

@@ -50,6 +50,14 @@ impl Progress {
         }
     }
 
+    /// A thing's name, and the time that counts from an earlier moment.
+    pub fn since(name: &str, began: Instant) -> Self {
+        Self {
+            began,
+            ..Self::new(name)
+        }
+    }
+
     /// Prints one line if it differs from the last one about the same thing.
     pub fn tell(&mut self, thing: &str, state: &str) {
         if self.shown.get(thing).is_some_and(|shown| shown == state) {
@@ -88,9 +96,26 @@ pub async fn until(
     goal: Goal,
     timeout: Duration,
 ) -> Result<Reached, Failure> {
-    let mut progress = Progress::new(target.label());
+    follow(
+        session,
+        target,
+        goal,
+        timeout,
+        &mut Progress::new(target.label()),
+    )
+    .await
+}
+
+/// The same, with the caller's progress.
+pub async fn follow(
+    session: &Session,
+    target: &Target,
+    goal: Goal,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<Reached, Failure> {
     let mut last = None;
-    let watching = watch(session, target, goal, &mut progress, &mut last);
+    let watching = watch(session, target, goal, progress, &mut last);
     match tokio::time::timeout(timeout, watching).await {
         Ok(ended) => ended,
         Err(_) => Err(too_long(target, timeout, last)),

@@ -1,5 +1,7 @@
 //! Authorities made here and brought from elsewhere, and what they sign.
 
+#![allow(clippy::unwrap_used)] // a test may stop at what it did not expect
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use machine_pki::leaf::Lifetime;
@@ -192,7 +194,14 @@ fn requests_that_fit_no_certificate_are_refused() {
 
 #[test]
 fn authorities_of_other_tools_load_and_sign() {
-    for name in ["rsa-pkcs1", "rsa-pkcs8", "ec-sec1", "p384-pkcs8", "ed25519", "kubeadm"] {
+    for name in [
+        "rsa-pkcs1",
+        "rsa-pkcs8",
+        "ec-sec1",
+        "p384-pkcs8",
+        "ed25519",
+        "kubeadm",
+    ] {
         let authority = import(name).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (certificate, key) = imported(name);
         assert_eq!(

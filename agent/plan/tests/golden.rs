@@ -4,6 +4,12 @@
 //! to. `UPDATE=1 cargo nextest run -p machine-plan` writes the folders anew: read the difference
 //! before committing it, since it is what every node of that version will get.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests read goldens and may panic"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

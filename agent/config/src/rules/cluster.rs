@@ -96,9 +96,7 @@ pub(super) fn judge(
 
     let (pod_subnets, service_subnets) = networking(
         &section.networking,
-        &api_server.extra_args,
         &controller_manager.extra_args,
-        version,
         &at.key("networking"),
         report,
     );
@@ -193,7 +191,7 @@ const OWN_VOLUMES: &[&str] = &[
     "etcd-data",
     "etcd-certs",
     "flexvolume-dir",
-    "embedded-usr",
+    "usr",
 ];
 
 fn volumes(sections: Vec<VolumeSection>, at: &Path, report: &mut Report<'_>) -> Vec<HostVolume> {
@@ -250,9 +248,7 @@ fn absolute(path: &str) -> Result<(), Fault> {
 
 fn networking(
     section: &NetworkingSection,
-    api_args: &[Arg],
     manager_args: &[Arg],
-    version: Option<KubernetesVersion>,
     at: &Path,
     report: &mut Report<'_>,
 ) -> (Vec<IpNet>, Vec<IpNet>) {
@@ -268,7 +264,7 @@ fn networking(
         }
     }
     for range in &pods {
-        if let Err(fault) = pod_size(range, manager_args) {
+        if let Err(fault) = pod_size(range, pods.len() > 1, manager_args) {
             report.value(&pods_at, fault);
         }
     }
@@ -293,16 +289,6 @@ fn networking(
             &services_at,
             fault.hint("name the same families in the same order"),
         );
-    }
-    // In 1.20 dual stack stands behind a gate, which is the document's to open.
-    let gate = "IPv6DualStack=true";
-    let opened = api_args
-        .iter()
-        .any(|arg| arg.name == "feature-gates" && arg.value.contains(gate));
-    if pods.len() > 1 && version.is_some_and(|version| !version.at_least(21)) && !opened {
-        let fault = Fault::new("asks for dual stack, which v1.20 has off");
-        let hint = format!("use v1.21 or newer, or feature-gates {gate} in every extraArgs");
-        report.value(&pods_at, fault.hint(hint));
     }
     (pods, services)
 }
@@ -350,17 +336,21 @@ fn service_size(range: &IpNet) -> Result<(), Fault> {
 }
 
 /// Every node gets a part: by default a /24 (IPv4) or /64 (IPv6), of at most 2^16 parts.
-fn pod_size(range: &IpNet, manager_args: &[Arg]) -> Result<(), Fault> {
-    let (flag, default) = match range {
+fn pod_size(range: &IpNet, dual: bool, manager_args: &[Arg]) -> Result<(), Fault> {
+    let (of_family, default) = match range {
         IpNet::V4(_) => ("node-cidr-mask-size-ipv4", 24),
         IpNet::V6(_) => ("node-cidr-mask-size-ipv6", 64),
     };
-    let said = manager_args
-        .iter()
-        .rev()
-        .find(|arg| arg.name == flag || arg.name == "node-cidr-mask-size");
+    // The controller manager refuses the flags of the other case.
+    let flag = if dual {
+        of_family
+    } else {
+        "node-cidr-mask-size"
+    };
+    let said = manager_args.iter().rev().find(|arg| arg.name == flag);
+    let said = said.and_then(|arg| arg.value.parse().ok());
     let node = said
-        .and_then(|arg| arg.value.parse().ok())
+        .filter(|node| *node <= range.max_prefix_len())
         .unwrap_or(default);
     if range.prefix_len() > node {
         let fault = Fault::new(format!(

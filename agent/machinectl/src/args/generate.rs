@@ -11,7 +11,7 @@ pub enum GenerateCommand {
     /// Make a new cluster's secrets: authorities, keys and tokens. Keep them safe.
     Secrets(SecretsArgs),
     /// Make the configs of a cluster's machines, its secrets and an administrator's context.
-    Config(ConfigArgs),
+    Config(Box<ConfigArgs>),
     /// Make the bundle that lets a machine be enrolled without a code. It goes to the machine
     /// before boot, as the systemd credential machined.enrolment.
     Enrolment(EnrolmentArgs),

@@ -1,7 +1,52 @@
 //! `cluster …`.
-/// x
-#[derive(Debug, clap::Subcommand)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use crate::args::Output;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
-    /// List
-    List,
+    /// Boot virtual machines, enrol them, and wait until all are Ready nodes.
+    Create(CreateArgs),
+    /// List local clusters.
+    List {
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove a local cluster: its virtual machines, disks, secrets and context.
+    Destroy {
+        /// The cluster.
+        #[arg(value_name = "NAME", default_value = "local")]
+        name: String,
+    },
+}
+
+/// `cluster create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The cluster's name, and its context's.
+    #[arg(value_name = "NAME", default_value = "local")]
+    pub name: String,
+    /// The image: a folder with vmlinuz, initrd, disk.raw and cmdline.
+    #[arg(long, value_name = "DIR", env = "MACHINED_IMAGE", value_hint = ValueHint::DirPath)]
+    pub image: PathBuf,
+    /// How many workers, besides the one control plane machine.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub workers: u8,
+    /// The Kubernetes version that the image holds.
+    #[arg(long, value_name = "VERSION", default_value = "v1.20.2")]
+    pub kubernetes_version: String,
+    /// Memory of a machine, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1024..))]
+    pub memory: u32,
+    /// Processors of a machine.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    pub cpus: u8,
+    /// Disk of a machine, in GiB. It takes room only as it fills.
+    #[arg(long, value_name = "GIB", default_value_t = 12, value_parser = clap::value_parser!(u16).range(8..))]
+    pub disk: u16,
 }

@@ -27,7 +27,10 @@ pub(super) fn man(folder: &Path) -> Result<(), Failure> {
 
 fn pages(folder: &Path, command: &clap::Command, name: &str) -> Result<usize, Failure> {
     // The page of `gen config` is machinectl-gen-config, as git's are.
-    let named = command.clone().display_name(name.to_owned()).bin_name(name.replace('-', " "));
+    let named = command
+        .clone()
+        .display_name(name.to_owned())
+        .bin_name(name.replace('-', " "));
     let mut page = Vec::new();
     clap_mangen::Man::new(named)
         .render(&mut page)

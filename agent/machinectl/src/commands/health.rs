@@ -78,7 +78,7 @@ async fn hear(session: &Session, target: Target) -> Result<Heard, Failure> {
         .call("version", link.machine().version(VersionRequest {}))
         .await?;
     let mut machine = link.machine();
-        let call = machine.list_services(ListServicesRequest {});
+    let call = machine.list_services(ListServicesRequest {});
     let services = link.call("services", call).await?.services;
     Ok(Heard {
         status,

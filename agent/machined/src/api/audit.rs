@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,7 +45,11 @@ impl Record {
             by: peer.by(),
             role: peer.role_word(),
             remote: peer.remote().to_string(),
-            method: method.chars().filter(|c| !c.is_control()).take(64).collect(),
+            method: method
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(64)
+                .collect(),
             object: None,
             generation: None,
             result: "ok".to_owned(),
@@ -85,7 +89,11 @@ struct Inner {
 impl Audit {
     /// Lines go to this file and, as events, to the board.
     pub fn new(path: &Path, board: Arc<Board>) -> Self {
-        Self(Arc::new(Inner { path: path.to_owned(), board, writer: Mutex::default() }))
+        Self(Arc::new(Inner {
+            path: path.to_owned(),
+            board,
+            writer: Mutex::default(),
+        }))
     }
 
     /// Writes a line; durable when it returns.
@@ -100,7 +108,11 @@ impl Audit {
     pub async fn note(&self, record: Record) {
         let board = Arc::clone(&self.0.board);
         if let Err(error) = self.append(record).await {
-            board.emit("condition", "audit log", format!("a line could not be written: {error}"));
+            board.emit(
+                "condition",
+                "audit log",
+                format!("a line could not be written: {error}"),
+            );
         }
     }
 }
@@ -108,19 +120,33 @@ impl Audit {
 impl Inner {
     fn append(&self, record: &Record) -> io::Result<()> {
         let told = match record.generation {
-            Some(generation) => format!("{} by {}: generation {generation}", record.method, record.by),
+            Some(generation) => format!(
+                "{} by {}: generation {generation}",
+                record.method, record.by
+            ),
             None => format!("{} by {}: {}", record.method, record.by, record.result),
         };
         // The event first: it reaches the journal even when the disk is full.
-        self.board.emit("audit", record.object.as_deref().unwrap_or(&record.method), told);
+        self.board.emit(
+            "audit",
+            record.object.as_deref().unwrap_or(&record.method),
+            told,
+        );
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let _one_writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.rotate()?;
         let (mut file, is_new) = self.open()?;
+        if torn(&file)? {
+            line.insert(0, b'\n');
+        }
         file.write_all(&line)?;
         file.sync_data()?;
-        if is_new { self.sync_directory() } else { Ok(()) }
+        if is_new {
+            self.sync_directory()
+        } else {
+            Ok(())
+        }
     }
 
     fn open(&self) -> io::Result<(File, bool)> {
@@ -128,7 +154,12 @@ impl Inner {
         if let (true, Some(directory)) = (is_new, self.path.parent()) {
             std::fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
         Ok((file, is_new))
     }
 
@@ -157,6 +188,15 @@ impl Inner {
         let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         File::open(directory)?.sync_all()
     }
+}
+
+/// Whether a power cut left half a line, which the next one must not continue.
+fn torn(file: &File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if let Some(at) = file.metadata()?.len().checked_sub(1) {
+        file.read_exact_at(&mut last, at)?;
+    }
+    Ok(last != [b'\n'])
 }
 
 #[cfg(test)]

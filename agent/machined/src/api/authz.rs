@@ -69,8 +69,10 @@ const ADMIN: Access = Access::Role(Role::Admin);
 const TABLE: &[(&str, Access)] = &[
     ("/grpc.health.v1.Health/Check", Access::Authenticated),
     ("/grpc.health.v1.Health/Watch", Access::Authenticated),
-    ("/grpc.health.v1.Health/List", Access::Authenticated),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Authenticated),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        Access::Authenticated,
+    ),
     ("/machine.v1.MachineService/Version", READER),
     ("/machine.v1.MachineService/Status", READER),
     ("/machine.v1.MachineService/Inspect", READER),
@@ -86,7 +88,10 @@ const TABLE: &[(&str, Access)] = &[
 
 /// What the method at this path asks of its caller.
 pub fn required(path: &str) -> Access {
-    TABLE.iter().find(|(known, _)| *known == path).map_or(ADMIN, |(_, access)| *access)
+    TABLE
+        .iter()
+        .find(|(known, _)| *known == path)
+        .map_or(ADMIN, |(_, access)| *access)
 }
 
 /// Whether a peer may call the method at a path.
@@ -122,7 +127,10 @@ impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Guarded { inner, guard: self.clone() }
+        Guarded {
+            inner,
+            guard: self.clone(),
+        }
     }
 }
 

@@ -36,8 +36,20 @@ pub(super) async fn apply(
     let ledger = Arc::clone(ledger);
     let expected = (request.expected_generation > 0).then_some(request.expected_generation);
     let dry_run = request.dry_run;
-    document::blocking(move || accept(&ledger, Acceptance { text, bundle, by, mode, expected }, dry_run))
-        .await?
+    document::blocking(move || {
+        accept(
+            &ledger,
+            Acceptance {
+                text,
+                bundle,
+                by,
+                mode,
+                expected,
+            },
+            dry_run,
+        )
+    })
+    .await?
 }
 
 fn accept(ledger: &Ledger, mut new: Acceptance, dry_run: bool) -> Result<Applied, Status> {
@@ -68,18 +80,31 @@ fn accept(ledger: &Ledger, mut new: Acceptance, dry_run: bool) -> Result<Applied
             changed,
             revert_at_ms: 0,
         };
-        return Ok(Applied { response, accepted: false });
+        return Ok(Applied {
+            response,
+            accepted: false,
+        });
     }
     let timeout = match new.mode {
         Mode::Try { timeout_ms } => Some(timeout_ms),
         _ => None,
     };
     let generation = ledger.accept(new).map_err(|e| convert::ledger(&e))?;
-    let accepted_ms = ledger.get(generation).map_or(0, |e| e.generation.accepted_ms);
+    let accepted_ms = ledger
+        .get(generation)
+        .map_or(0, |e| e.generation.accepted_ms);
     let revert_at = |ms: u64| accepted_ms.saturating_add_unsigned(ms);
     let revert_at_ms = timeout.map_or(0, revert_at);
-    let response = v1::ApplyConfigResponse { generation, diff, changed, revert_at_ms };
-    Ok(Applied { response, accepted: true })
+    let response = v1::ApplyConfigResponse {
+        generation,
+        diff,
+        changed,
+        revert_at_ms,
+    };
+    Ok(Applied {
+        response,
+        accepted: true,
+    })
 }
 
 fn mode(request: &v1::ApplyConfigRequest) -> Result<Mode, Status> {
@@ -87,16 +112,21 @@ fn mode(request: &v1::ApplyConfigRequest) -> Result<Mode, Status> {
         Ok(v1::ApplyMode::Auto | v1::ApplyMode::Unspecified) => Ok(Mode::Auto),
         Ok(v1::ApplyMode::Staged) => Ok(Mode::Staged),
         Ok(v1::ApplyMode::Try) => match request.try_timeout_seconds {
-            0 => Ok(Mode::Try { timeout_ms: u64::from(TRY.0) * 1000 }),
-            seconds if seconds <= TRY.1 => {
-                Ok(Mode::Try { timeout_ms: u64::from(seconds) * 1000 })
-            }
+            0 => Ok(Mode::Try {
+                timeout_ms: u64::from(TRY.0) * 1000,
+            }),
+            seconds if seconds <= TRY.1 => Ok(Mode::Try {
+                timeout_ms: u64::from(seconds) * 1000,
+            }),
             seconds => Err(Status::invalid_argument(format!(
                 "try_timeout_seconds is {seconds}, more than {}",
                 TRY.1
             ))),
         },
-        Err(_) => Err(Status::invalid_argument(format!("mode {} is not known", request.mode))),
+        Err(_) => Err(Status::invalid_argument(format!(
+            "mode {} is not known",
+            request.mode
+        ))),
     }
 }
 
@@ -108,14 +138,20 @@ fn keep_secrets(current: &Entry, new: &mut Acceptance) -> Result<(), Status> {
     }
     let kept = documents(current.text.expose());
     let whole = kept.into_iter().find_map(|document| {
-        let marker = if document.starts_with("---") { "" } else { "---\n" };
+        let marker = if document.starts_with("---") {
+            ""
+        } else {
+            "---\n"
+        };
         let text = format!("{}\n{marker}{document}", new.text.trim_end());
         let bundle = machine_config::read(text.as_bytes()).ok()?;
         let same = bundle.secrets == current.bundle.secrets;
         (same && bundle.config == new.bundle.config).then_some((text, bundle))
     });
     let whole = whole.ok_or_else(|| {
-        Status::failed_precondition("the secrets in force do not fit this document: send them along")
+        Status::failed_precondition(
+            "the secrets in force do not fit this document: send them along",
+        )
     })?;
     (new.text, new.bundle) = whole;
     Ok(())
@@ -171,7 +207,11 @@ fn diff(current: Option<&Entry>, new: &Acceptance) -> String {
 }
 
 fn state_of(ledger: &Ledger, number: u64) -> Option<State> {
-    ledger.list().into_iter().find(|(g, _)| g.number == number).map(|(_, state)| state)
+    ledger
+        .list()
+        .into_iter()
+        .find(|(g, _)| g.number == number)
+        .map(|(_, state)| state)
 }
 
 /// The document of a generation, secrets redacted.
@@ -189,12 +229,16 @@ pub(super) fn rollback(
     request: &v1::RollbackConfigRequest,
     by: String,
 ) -> Result<u64, Status> {
-    let old = ledger.get(request.generation).map_err(|e| convert::ledger(&e))?;
+    let old = ledger
+        .get(request.generation)
+        .map_err(|e| convert::ledger(&e))?;
     if let Some(current) = ledger.current() {
         same_machine(&current.bundle, &old.bundle)?;
     }
     let expected = (request.expected_generation > 0).then_some(request.expected_generation);
-    ledger.rollback(request.generation, expected, by).map_err(|e| convert::ledger(&e))
+    ledger
+        .rollback(request.generation, expected, by)
+        .map_err(|e| convert::ledger(&e))
 }
 
 /// All generations, oldest first.
@@ -204,9 +248,16 @@ pub(super) fn history(ledger: &Ledger) -> v1::ListGenerationsResponse {
         // Pruned since it was listed: not there any more.
         let entry = ledger.get(generation.number).ok()?;
         let is_current = current == Some(generation.number);
-        Some(convert::generation(generation, &entry.digest, state, is_current))
+        Some(convert::generation(
+            generation,
+            &entry.digest,
+            state,
+            is_current,
+        ))
     });
-    v1::ListGenerationsResponse { generations: generations.collect() }
+    v1::ListGenerationsResponse {
+        generations: generations.collect(),
+    }
 }
 
 #[cfg(test)]

@@ -38,16 +38,27 @@ pub fn problems(problems: &Problems) -> Status {
     let left_out = problems.len() - details.problems.len();
     if left_out > 0 {
         let message = format!("{left_out} more problems are not listed");
-        details.problems.push(v1::Problem { message, ..Default::default() });
+        details.problems.push(v1::Problem {
+            message,
+            ..Default::default()
+        });
     }
-    let mut told: Vec<_> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    let mut told: Vec<_> = problems
+        .iter()
+        .take(TOLD)
+        .map(ToString::to_string)
+        .collect();
     if problems.len() > TOLD {
         told.push("…".to_owned());
     }
     let plural = if problems.len() == 1 { "" } else { "s" };
     let message = format!("{} problem{plural}: {}", problems.len(), told.join("; "));
     let message: String = message.chars().take(MESSAGE).collect();
-    Status::with_details(Code::InvalidArgument, message, details.encode_to_vec().into())
+    Status::with_details(
+        Code::InvalidArgument,
+        message,
+        details.encode_to_vec().into(),
+    )
 }
 
 /// One problem that no document alone has: it is about what is there already.
@@ -58,7 +69,10 @@ pub fn conflict(path: &str, message: String, hint: &str) -> Status {
         hint: hint.to_owned(),
         ..Default::default()
     };
-    let details = v1::Problems { problems: vec![problem] }.encode_to_vec();
+    let details = v1::Problems {
+        problems: vec![problem],
+    }
+    .encode_to_vec();
     let message = format!("{path}: {message} ({hint})");
     Status::with_details(Code::FailedPrecondition, message, details.into())
 }

@@ -8,20 +8,26 @@
 mod anchor;
 mod attempts;
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
+use futures_util::future::BoxFuture;
 use machine_config::Bundle;
 use machined_proto::v1;
 use machined_proto::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use tower::Service;
 
-pub use anchor::{Anchor, AnchorError};
-pub use attempts::{Attempts, Refusal};
+pub use anchor::Anchor;
+use attempts::{Attempts, Refusal};
 
 use super::audit::{Audit, Record};
 use super::authz::{Guard, Role};
@@ -32,6 +38,9 @@ use crate::ledger::{Acceptance, Ledger, Mode};
 
 const PROVE: &str = "/machine.v1.EnrolmentService/Prove";
 const ENROL: &str = "/machine.v1.EnrolmentService/Enrol";
+
+/// Bytes of a message that strangers may send: a proof has 32.
+const PROOF_LIMIT: usize = 256;
 
 /// How maintenance ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +67,21 @@ pub async fn maintain(
         Anchor::Credential(credentials) => (credentials, None),
         Anchor::Code { show } => {
             let credentials = Credentials::ephemeral(SystemTime::now())?;
-            (credentials, Some(Attempts::new(show).map_err(ApiError::Code)?))
+            (
+                credentials,
+                Some(Attempts::new(show).map_err(ApiError::Code)?),
+            )
         }
     };
-    let rule = if attempts.is_some() { by_code } else { by_credential };
-    let guard = Guard { rule, audit: audit.clone() };
+    let rule = if attempts.is_some() {
+        by_code
+    } else {
+        by_credential
+    };
+    let guard = Guard {
+        rule,
+        audit: audit.clone(),
+    };
     let front = Arc::new(Front::new(&credentials)?);
     let enrolled = Arc::new(Mutex::new(None));
     let service = Enrolment {
@@ -72,10 +91,14 @@ pub async fn maintain(
         enrolled: Arc::clone(&enrolled),
         done: done.clone(),
     };
-    let service = EnrolmentServiceServer::new(service)
-        .max_decoding_message_size(machined_proto::MESSAGE_LIMIT)
-        .max_encoding_message_size(machined_proto::MESSAGE_LIMIT);
-    server::run(listener, front, guard, Routes::new(service), done).await?;
+    server::run(
+        listener,
+        front,
+        guard,
+        Routes::new(Limited::new(service)),
+        done,
+    )
+    .await?;
     let generation = *enrolled.lock().await;
     Ok(generation.map_or(Ended::Stopped, |generation| Ended::Enrolled { generation }))
 }
@@ -88,7 +111,9 @@ fn by_credential(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
     match (identity.role, path) {
         (Some(Role::Admin), PROVE | ENROL) => Ok(()),
         (Some(Role::Admin), _) => Err(maintenance()),
-        _ => Err(Status::permission_denied("enrolling a machine needs the role admin")),
+        _ => Err(Status::permission_denied(
+            "enrolling a machine needs the role admin",
+        )),
     }
 }
 
@@ -130,19 +155,22 @@ impl EnrolmentService for Enrolment {
             )
         })?;
         let proof = &request.get_ref().proof;
-        let answer =
-            attempts.prove(peer.remote().ip(), peer.exporter(), proof, Instant::now());
+        let answer = attempts.prove(peer.remote().ip(), peer.exporter(), proof, Instant::now());
         match answer {
             Ok(proof) => {
                 peer.set_proved();
                 self.audit.note(Record::new(&peer, "Prove")).await;
-                Ok(Response::new(v1::ProveResponse { proof: proof.to_vec() }))
+                Ok(Response::new(v1::ProveResponse {
+                    proof: proof.to_vec(),
+                }))
             }
             Err(refusal) => {
                 let status = refused(refusal);
                 // Those who have to wait would fill the log.
                 if !matches!(refusal, Refusal::Wait(_)) {
-                    self.audit.note(Record::new(&peer, "Prove").refused(&status)).await;
+                    self.audit
+                        .note(Record::new(&peer, "Prove").refused(&status))
+                        .await;
                 }
                 Err(status)
             }
@@ -159,7 +187,9 @@ impl EnrolmentService for Enrolment {
             return Err(Status::unauthenticated("prove the enrolment code first"));
         }
         let (this, request) = (self.clone(), request.into_inner());
-        complete(async move { this.enrol(&peer, request).await }).await.map(Response::new)
+        complete(async move { this.enrol(&peer, request).await })
+            .await
+            .map(Response::new)
     }
 }
 
@@ -198,7 +228,13 @@ impl Enrolment {
             )));
         }
         let by = peer.by();
-        let acceptance = Acceptance { text, bundle, by, mode: Mode::Auto, expected: None };
+        let acceptance = Acceptance {
+            text,
+            bundle,
+            by,
+            mode: Mode::Auto,
+            expected: None,
+        };
         let ledger = Arc::clone(&self.ledger);
         let generation = document::blocking(move || ledger.accept(acceptance))
             .await?
@@ -221,6 +257,48 @@ async fn read_first(document: Vec<u8>) -> Result<(String, Bundle), Status> {
         ));
     }
     Ok((text, bundle))
+}
+
+/// The service with a limit per method: strangers may call `Prove`, and must not make the machine
+/// hold a document's worth of memory for each of their calls.
+#[derive(Clone)]
+struct Limited {
+    prove: EnrolmentServiceServer<Enrolment>,
+    enrol: EnrolmentServiceServer<Enrolment>,
+}
+
+impl Limited {
+    fn new(service: Enrolment) -> Self {
+        let prove = EnrolmentServiceServer::new(service);
+        let enrol = prove
+            .clone()
+            .max_decoding_message_size(machined_proto::MESSAGE_LIMIT);
+        Self {
+            prove: prove.max_decoding_message_size(PROOF_LIMIT),
+            enrol,
+        }
+    }
+}
+
+impl NamedService for Limited {
+    const NAME: &'static str = <EnrolmentServiceServer<Enrolment> as NamedService>::NAME;
+}
+
+impl Service<http::Request<Body>> for Limited {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match request.uri().path() {
+            ENROL => self.enrol.call(request),
+            _ => self.prove.call(request),
+        }
+    }
 }
 
 fn refused(refusal: Refusal) -> Status {

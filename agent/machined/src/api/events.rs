@@ -24,7 +24,10 @@ pub(super) fn stream(
         let message = format!("the agent was started anew: no event {from} yet; these are all");
         tail.queue.push_front(note(0, message));
     }
-    unfold(tail, |mut tail| async move { Some((tail.next().await?, tail)) })
+    unfold(
+        tail,
+        |mut tail| async move { Some((tail.next().await?, tail)) },
+    )
 }
 
 struct Tail {
@@ -39,7 +42,13 @@ struct Tail {
 impl Tail {
     fn new(board: Arc<Board>, from: u64, follow: bool) -> Self {
         let (kept, live) = board.events_from(from);
-        Self { board, queue: kept.into(), live, expected: from, follow }
+        Self {
+            board,
+            queue: kept.into(),
+            live,
+            expected: from,
+            follow,
+        }
     }
 
     async fn next(&mut self) -> Option<Event> {
@@ -82,7 +91,13 @@ impl Tail {
 // Carries the last missing number, so that whoever resumes after it misses nothing more.
 fn note(number: u64, message: String) -> Event {
     let time_ms = crate::status::now_ms();
-    Event { number, time_ms, kind: "gap", object: "events".to_owned(), message }
+    Event {
+        number,
+        time_ms,
+        kind: "gap",
+        object: "events".to_owned(),
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -124,11 +139,18 @@ mod tests {
     #[tokio::test]
     async fn says_what_is_no_longer_kept() {
         let events: Vec<_> = stream(board(600), 1, false).collect().await;
-        assert_eq!((events[0].kind, events[0].number), ("gap", events[1].number - 1));
+        assert_eq!(
+            (events[0].kind, events[0].number),
+            ("gap", events[1].number - 1)
+        );
         assert_eq!(events[0].message, "88 events are no longer kept");
         assert_eq!(events.last().unwrap().number, 600);
         let all = stream(board(600), 0, false).collect::<Vec<_>>().await;
-        assert_eq!(all.len(), 512, "whoever asks for what is kept misses nothing");
+        assert_eq!(
+            all.len(),
+            512,
+            "whoever asks for what is kept misses nothing"
+        );
     }
 
     #[tokio::test]

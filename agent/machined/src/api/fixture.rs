@@ -41,7 +41,10 @@ impl Cluster {
     fn make() -> Self {
         let secrets = generate::secrets(SystemTime::now()).unwrap();
         let secrets = machine_config::read_secrets(secrets.expose().as_bytes()).unwrap();
-        let node = |hostname: &str, role| NodeDescription { hostname: hostname.to_owned(), role };
+        let node = |hostname: &str, role| NodeDescription {
+            hostname: hostname.to_owned(),
+            role,
+        };
         let description = ClusterDescription {
             name: "demo".to_owned(),
             endpoint: "10.0.2.15:6443".to_owned(),
@@ -67,7 +70,10 @@ impl Cluster {
     }
 
     pub(crate) fn node(&self) -> Credentials {
-        let issued = self.authority.issue(&request("cp1", "machined:node", Usage::Both), SystemTime::now());
+        let issued = self.authority.issue(
+            &request("cp1", "machined:node", Usage::Both),
+            SystemTime::now(),
+        );
         let issued = issued.unwrap();
         Credentials {
             certificate_pem: issued.certificate_pem,
@@ -83,7 +89,12 @@ pub(crate) fn cluster() -> &'static Cluster {
 }
 
 pub(crate) fn client(authority: &Authority, name: &str, organization: &str) -> Issued {
-    authority.issue(&request(name, organization, Usage::Client), SystemTime::now()).unwrap()
+    authority
+        .issue(
+            &request(name, organization, Usage::Client),
+            SystemTime::now(),
+        )
+        .unwrap()
 }
 
 fn request(name: &str, organization: &str, usage: Usage) -> LeafRequest {
@@ -106,7 +117,15 @@ pub(crate) fn configured(directory: &Path) -> Arc<Ledger> {
     let (ledger, text) = (ledger(directory), cluster().control_plane.clone());
     let bundle = machine_config::read(text.as_bytes()).unwrap();
     let by = "test".to_owned();
-    ledger.accept(Acceptance { text, bundle, by, mode: Mode::Auto, expected: None }).unwrap();
+    ledger
+        .accept(Acceptance {
+            text,
+            bundle,
+            by,
+            mode: Mode::Auto,
+            expected: None,
+        })
+        .unwrap();
     ledger
 }
 
@@ -127,7 +146,12 @@ impl FakeHands {
 impl Hands for FakeHands {
     fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>> {
         let name = "kubelet.service".to_owned();
-        Box::pin(async { Ok(vec![ServiceState { name, ..ServiceState::default() }]) })
+        Box::pin(async {
+            Ok(vec![ServiceState {
+                name,
+                ..ServiceState::default()
+            }])
+        })
     }
     fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>> {
         self.did(&format!("restart {service}"))
@@ -172,14 +196,31 @@ pub(crate) async fn served() -> Served {
     let (listener, address) = listener().await;
     let front = Arc::new(super::Front::new(&cluster().node()).unwrap());
     let stop = CancellationToken::new();
-    let task = tokio::spawn(super::serve(listener, Arc::clone(&front), parts, stop.clone()));
-    Served { address, ledger, board, hands, front, directory, stop, task }
+    let task = tokio::spawn(super::serve(
+        listener,
+        Arc::clone(&front),
+        parts,
+        stop.clone(),
+    ));
+    Served {
+        address,
+        ledger,
+        board,
+        hands,
+        front,
+        directory,
+        stop,
+        task,
+    }
 }
 
 impl Served {
     pub(crate) fn audit(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let text =
+            std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -198,7 +239,9 @@ pub(crate) fn tls(certificate: Option<&Issued>) -> TlsConnector {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody));
     let mut config = match certificate {
-        Some(issued) => builder.with_client_auth_cert(chain(&issued.certificate_pem), key(&issued.key)),
+        Some(issued) => {
+            builder.with_client_auth_cert(chain(&issued.certificate_pem), key(&issued.key))
+        }
         None => Ok(builder.with_no_client_auth()),
     }
     .unwrap();
@@ -216,7 +259,9 @@ pub(crate) async fn connect(
 }
 
 pub(crate) fn exporter<T>(session: &rustls::ConnectionCommon<T>) -> [u8; EXPORTER_LENGTH] {
-    session.export_keying_material([0; EXPORTER_LENGTH], EXPORTER_LABEL, None).unwrap()
+    session
+        .export_keying_material([0; EXPORTER_LENGTH], EXPORTER_LABEL, None)
+        .unwrap()
 }
 
 /// One connection as a channel, and its exporter. It does not reconnect: proofs belong to it.
@@ -229,14 +274,20 @@ pub(crate) async fn channel(
     let once = Mutex::new(Some(stream));
     let connector = tower::service_fn(move |_: http::Uri| {
         let stream = once.lock().unwrap().take();
-        async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("closed")) }
+        async move {
+            stream
+                .map(TokioIo::new)
+                .ok_or_else(|| std::io::Error::other("closed"))
+        }
     });
     let endpoint = Endpoint::from_static("http://machine").timeout(Duration::from_secs(30));
     Ok((endpoint.connect_with_connector(connector).await?, exporter))
 }
 
 fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().unwrap()
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap()
 }
 
 fn key(pem: &Secret) -> PrivateKeyDer<'static> {
@@ -278,6 +329,8 @@ impl ServerCertVerifier for Anybody {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -12,8 +12,10 @@ use super::convert;
 const DEFAULT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Shorter ones expire on the way to whoever uses them; longer ones outlive the authority.
-const BOUNDS: (Duration, Duration) =
-    (Duration::from_secs(600), Duration::from_secs(10 * 365 * 24 * 3600));
+const BOUNDS: (Duration, Duration) = (
+    Duration::from_secs(600),
+    Duration::from_secs(10 * 365 * 24 * 3600),
+);
 
 /// The name in the certificate and the file, as kubeadm's.
 const USER: &str = "kubernetes-admin";
@@ -44,7 +46,10 @@ pub(super) fn make(
             "a worker cannot make a kubeconfig: ask a control plane machine",
         ));
     }
-    let pair = bundle.secrets.as_ref().map(|secrets| &secrets.kubernetes_ca);
+    let pair = bundle
+        .secrets
+        .as_ref()
+        .map(|secrets| &secrets.kubernetes_ca);
     let (certificate, key) = pair
         .and_then(|pair| Some((pair.certificate.as_str(), pair.key.as_ref()?)))
         .ok_or_else(|| Status::failed_precondition("the Kubernetes authority's key is not here"))?;

@@ -77,7 +77,9 @@ pub(super) async fn accept(
                 Ok(Ok((stream, peer))) => {
                     place.shake_hands();
                     // Nobody takes it any more: the server stops, and so does this.
-                    let _ = ready.send(Ok(Connection::new(stream, peer, place, kill))).await;
+                    let _ = ready
+                        .send(Ok(Connection::new(stream, peer, place, kill)))
+                        .await;
                 }
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake refused"),
                 Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
@@ -104,7 +106,9 @@ async fn handshake(
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     let identity = leaf.and_then(Identity::read);
     if leaf.is_some() && identity.is_none() {
-        return Err(io::Error::other("the client's certificate has no common name"));
+        return Err(io::Error::other(
+            "the client's certificate has no common name",
+        ));
     }
     Ok((stream, Peer::new(remote, identity, exporter)))
 }
@@ -131,7 +135,12 @@ impl Connection {
                 () = unproved(watched) => "the other end did not prove itself in time",
             }
         });
-        Self { stream, peer, end, _place: place }
+        Self {
+            stream,
+            peer,
+            end,
+            _place: place,
+        }
     }
 
     // Checked in writes too: a client that stops reading must not outstay its time.
@@ -225,7 +234,11 @@ impl Door {
         counts.handshakes += 1;
         counts.sources.insert(source, from_there + 1);
         drop(counts);
-        Some(Place { door: Arc::clone(door), source, shaken: false.into() })
+        Some(Place {
+            door: Arc::clone(door),
+            source,
+            shaken: false.into(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {

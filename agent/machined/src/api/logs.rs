@@ -28,7 +28,9 @@ pub struct Journal {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { program: PathBuf::from("/usr/bin/journalctl") }
+        Self {
+            program: PathBuf::from("/usr/bin/journalctl"),
+        }
     }
 }
 
@@ -79,9 +81,18 @@ impl Journal {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| Status::internal(format!("cannot run {}: {e}", self.program.display())))?;
-        let output = child.stdout.take().ok_or_else(|| Status::internal("journalctl is mute"))?;
-        let reader = Reader { child, output: BufReader::new(output), ended: false };
-        Ok(unfold(reader, |mut reader| async move { Some((reader.next().await?, reader)) }))
+        let output = child
+            .stdout
+            .take()
+            .ok_or_else(|| Status::internal("journalctl is mute"))?;
+        let reader = Reader {
+            child,
+            output: BufReader::new(output),
+            ended: false,
+        };
+        Ok(unfold(reader, |mut reader| async move {
+            Some((reader.next().await?, reader))
+        }))
     }
 }
 
@@ -91,13 +102,19 @@ fn arguments(request: &v1::LogsRequest) -> Result<Vec<String>, Status> {
         arguments.push(format!("--unit={}", unit(&request.unit)?));
     }
     if request.boot > 0 {
-        return Err(Status::invalid_argument("boot counts back from 0, this boot: -1, -2, …"));
+        return Err(Status::invalid_argument(
+            "boot counts back from 0, this boot: -1, -2, …",
+        ));
     }
     arguments.push(format!("--boot={}", request.boot));
     if request.since_ms != 0 {
         let since_ms = u64::try_from(request.since_ms)
             .map_err(|_| Status::invalid_argument("since_ms is before the epoch"))?;
-        arguments.push(format!("--since=@{}.{:03}", since_ms / 1000, since_ms % 1000));
+        arguments.push(format!(
+            "--since=@{}.{:03}",
+            since_ms / 1000,
+            since_ms % 1000
+        ));
     }
     arguments.extend(ending(request.follow, request.tail));
     Ok(arguments)
@@ -110,7 +127,9 @@ fn ending(follow: bool, tail: u32) -> impl Iterator<Item = String> {
         0 => None,
         tail => Some(format!("--lines={tail}")),
     };
-    lines.into_iter().chain(follow.then(|| "--follow".to_owned()))
+    lines
+        .into_iter()
+        .chain(follow.then(|| "--follow".to_owned()))
 }
 
 /// A unit's full name. Patterns and anything else that is not a plain name are refused.
@@ -119,7 +138,11 @@ pub(super) fn unit(name: &str) -> Result<String, Status> {
     if name.is_empty() || name.len() > 255 || !name.chars().all(plain) || name.starts_with('-') {
         return Err(Status::invalid_argument("that is no unit's name"));
     }
-    Ok(if name.contains('.') { name.to_owned() } else { format!("{name}.service") })
+    Ok(if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("{name}.service")
+    })
 }
 
 struct Reader {
@@ -136,11 +159,16 @@ impl Reader {
         loop {
             let mut line = Vec::new();
             let limit = u64::try_from(LINE).unwrap_or(u64::MAX);
-            let read = (&mut self.output).take(limit).read_until(b'\n', &mut line).await;
+            let read = (&mut self.output)
+                .take(limit)
+                .read_until(b'\n', &mut line)
+                .await;
             match read {
                 Err(e) => {
                     self.ended = true;
-                    return Some(Err(Status::internal(format!("cannot read journalctl: {e}"))));
+                    return Some(Err(Status::internal(format!(
+                        "cannot read journalctl: {e}"
+                    ))));
                 }
                 Ok(0) => {
                     self.ended = true;
@@ -151,7 +179,10 @@ impl Reader {
                         self.ended = true;
                     }
                     let message = format!("<a record of more than {LINE} bytes>");
-                    return Some(Ok(v1::LogLine { message, ..Default::default() }));
+                    return Some(Ok(v1::LogLine {
+                        message,
+                        ..Default::default()
+                    }));
                 }
                 Ok(_) => {
                     if let Some(line) = parse(&line) {
@@ -199,12 +230,16 @@ fn parse(line: &[u8]) -> Option<v1::LogLine> {
     let record: Value = serde_json::from_slice(line).ok()?;
     let field = |name: &str| record.get(name).map(text);
     let micros = record.get("__REALTIME_TIMESTAMP").and_then(Value::as_str);
-    let time_ms = micros.and_then(|us| us.parse::<i64>().ok()).map_or(0, |us| us / 1000);
+    let time_ms = micros
+        .and_then(|us| us.parse::<i64>().ok())
+        .map_or(0, |us| us / 1000);
     let unit = field("UNIT").or_else(|| field("_SYSTEMD_UNIT"));
     let priority = field("PRIORITY").and_then(|p| p.parse().ok());
     Some(v1::LogLine {
         time_ms,
-        unit: unit.or_else(|| field("SYSLOG_IDENTIFIER")).unwrap_or_default(),
+        unit: unit
+            .or_else(|| field("SYSLOG_IDENTIFIER"))
+            .unwrap_or_default(),
         message: shorten(field("MESSAGE").unwrap_or_default()),
         priority: priority.unwrap_or(6),
     })

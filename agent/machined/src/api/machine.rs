@@ -1,10 +1,12 @@
 //! The machine service: each call in a few lines, work elsewhere.
 
+mod steps;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt};
 use machined_proto::v1;
 use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
 use tokio::sync::Semaphore;
@@ -15,19 +17,25 @@ use tonic::{Request, Response, Status};
 use super::audit::Record;
 use super::{Parts, complete, config, convert, document, events, kubeconfig, logs, peer_of};
 use crate::boot;
-use crate::ledger::OrderState;
 use crate::status::now_ms;
 
 /// Streams of events and logs at once, over all connections: each log stream is a process.
 const STREAMS: usize = 24;
 
-/// Between the answer to a reboot and the reboot: time for the answer to leave.
+/// Between the answer to a reboot, or to a restart of this agent, and the act: time for the answer to leave.
 const ANSWER_FIRST: Duration = Duration::from_secs(1);
+
+/// This agent's own unit: a restart ends the call that asks for it.
+const AGENT: &str = "machined.service";
 
 /// Everything a configured machine serves.
 pub(super) async fn routes(parts: Parts, stop: &CancellationToken) -> Routes {
     let streams = Arc::new(Semaphore::new(STREAMS));
-    let machine = Machine { parts, streams, stop: stop.clone() };
+    let machine = Machine {
+        parts,
+        streams,
+        stop: stop.clone(),
+    };
     let machine = MachineServiceServer::new(machine)
         .max_decoding_message_size(machined_proto::MESSAGE_LIMIT)
         .max_encoding_message_size(4 * machined_proto::MESSAGE_LIMIT);
@@ -122,7 +130,9 @@ impl MachineService for Machine {
             if let Ok(generation) = &result {
                 let by = peer.by();
                 let object = format!("generation {generation}");
-                this.parts.board.emit("config", object, format!("confirmed by {by}"));
+                this.parts
+                    .board
+                    .emit("config", object, format!("confirmed by {by}"));
                 this.parts.wake.wake();
             }
             let record = Record::new(&peer, "ConfirmConfig");
@@ -153,11 +163,14 @@ impl MachineService for Machine {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let request = request.into_inner();
         if request.generation == 0 {
-            return Err(Status::invalid_argument("generation is needed: the one to go back to"));
+            return Err(Status::invalid_argument(
+                "generation is needed: the one to go back to",
+            ));
         }
         complete(async move {
             let (ledger, by) = (Arc::clone(&this.parts.ledger), peer.by());
-            let result = document::blocking(move || config::rollback(&ledger, &request, by)).await?;
+            let result =
+                document::blocking(move || config::rollback(&ledger, &request, by)).await?;
             if let Ok(generation) = &result {
                 this.accepted(*generation, &peer.by());
             }
@@ -197,7 +210,11 @@ impl MachineService for Machine {
             // A generation that no look has seen yet is not in effect.
             settled: status.settled && status.generation == generation,
             stages: status.stages.into_iter().map(convert::stage).collect(),
-            conditions: status.conditions.into_iter().map(convert::condition).collect(),
+            conditions: status
+                .conditions
+                .into_iter()
+                .map(convert::condition)
+                .collect(),
             node_ready: status.node_ready,
             looks: status.looks,
             last_event: self.parts.board.last_event(),
@@ -216,7 +233,9 @@ impl MachineService for Machine {
                 return Err(Status::invalid_argument("what: OBSERVED, DESIRED or PLAN"));
             }
         };
-        Ok(Response::new(v1::InspectResponse { json: value.to_string() }))
+        Ok(Response::new(v1::InspectResponse {
+            json: value.to_string(),
+        }))
     }
 
     async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {
@@ -229,7 +248,12 @@ impl MachineService for Machine {
         &self,
         _: Request<v1::ListServicesRequest>,
     ) -> Answer<v1::ListServicesResponse> {
-        let services = self.parts.hands.services().await.map_err(Status::unavailable)?;
+        let services = self
+            .parts
+            .hands
+            .services()
+            .await
+            .map_err(Status::unavailable)?;
         let services = services.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListServicesResponse { services }))
     }
@@ -241,14 +265,24 @@ impl MachineService for Machine {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let name = logs::unit(&request.get_ref().name)?;
         complete(async move {
-            let result = this.restart(&name).await;
-            let record = Record::new(&peer, "RestartService").object(name);
-            // Done is done, and it may be what frees a full disk: told even if not written down.
-            match &result {
-                Ok(()) => this.parts.audit.note(record).await,
-                Err(status) => this.parts.audit.note(record.refused(status)).await,
+            let record = Record::new(&peer, "RestartService").object(name.clone());
+            if let Err(status) = this.knows(&name).await {
+                this.parts.audit.note(record.refused(&status)).await;
+                return Err(status);
             }
-            result.map(|()| Response::new(v1::RestartServiceResponse {}))
+            // Before, as one of them is this agent; and done even if it cannot be written down, as
+            // it may be what frees a full disk.
+            this.parts.audit.note(record.clone()).await;
+            let hands = Arc::clone(&this.parts.hands);
+            if name == AGENT {
+                this.afterwards("restart", async move { hands.restart(name).await });
+            } else if let Err(why) = hands.restart(name).await {
+                let status = Status::failed_precondition(why);
+                this.parts.audit.note(record.refused(&status)).await;
+                return Err(status);
+            }
+            this.parts.wake.wake();
+            Ok(Response::new(v1::RestartServiceResponse {}))
         })
         .await
     }
@@ -281,7 +315,10 @@ impl MachineService for Machine {
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {
-        self.parts.audit.note(Record::new(&peer_of(&request)?, "Reboot")).await;
+        self.parts
+            .audit
+            .note(Record::new(&peer_of(&request)?, "Reboot"))
+            .await;
         let hands = Arc::clone(&self.parts.hands);
         self.afterwards("reboot", async move { hands.reboot().await });
         Ok(Response::new(v1::RebootResponse {}))
@@ -291,110 +328,13 @@ impl MachineService for Machine {
         &self,
         request: Request<v1::ShutdownRequest>,
     ) -> Answer<v1::ShutdownResponse> {
-        self.parts.audit.note(Record::new(&peer_of(&request)?, "Shutdown")).await;
+        self.parts
+            .audit
+            .note(Record::new(&peer_of(&request)?, "Shutdown"))
+            .await;
         let hands = Arc::clone(&self.parts.hands);
         self.afterwards("shutdown", async move { hands.shutdown().await });
         Ok(Response::new(v1::ShutdownResponse {}))
-    }
-}
-
-impl Machine {
-    fn accepted(&self, generation: u64, by: &str) {
-        let object = format!("generation {generation}");
-        self.parts.board.emit("config", object, format!("accepted from {by}"));
-        self.parts.wake.wake();
-    }
-
-    /// The result, once it is in the audit log.
-    async fn written_down<T>(
-        &self,
-        record: Record,
-        result: Result<T, Status>,
-        generation: impl FnOnce(&T) -> Option<u64>,
-    ) -> Result<T, Status> {
-        let audit = &self.parts.audit;
-        match result {
-            Err(status) => {
-                audit.note(record.refused(&status)).await;
-                Err(status)
-            }
-            Ok(value) => {
-                let generation = generation(&value);
-                let record = match generation {
-                    Some(generation) => record.generation(generation),
-                    None => record,
-                };
-                audit.append(record).await.map_err(|e| {
-                    let done = generation.map(|g| format!(" as generation {g}")).unwrap_or_default();
-                    Status::internal(format!("it was done{done}, but the audit log failed: {e}"))
-                })?;
-                Ok(value)
-            }
-        }
-    }
-
-    async fn order_bootstrap(&self, by: &str) -> Result<String, Status> {
-        let ledger = Arc::clone(&self.parts.ledger);
-        let current = ledger.current();
-        if !current.is_some_and(|entry| entry.bundle.config.role().is_control_plane()) {
-            return Err(Status::failed_precondition(
-                "only a control plane machine can begin a cluster",
-            ));
-        }
-        let before = ledger.bootstrap_order().map_err(|e| convert::ledger(&e))?;
-        // A repeated order finds its own data here; only a first one must find none.
-        if !before.is_some_and(|order| order.state == OrderState::Ordered) {
-            self.parts.hands.may_bootstrap().await.map_err(Status::failed_precondition)?;
-        }
-        let name = by.to_owned();
-        let order = document::blocking(move || ledger.order_bootstrap(&name))
-            .await?
-            .map_err(|e| convert::ledger(&e))?;
-        self.parts.board.emit("order", order.clone(), format!("ordered by {by}"));
-        self.parts.wake.wake();
-        Ok(order)
-    }
-
-    async fn restart(&self, name: &str) -> Result<(), Status> {
-        let hands = &self.parts.hands;
-        let known = hands.services().await.map_err(Status::unavailable)?;
-        if !known.iter().any(|service| service.name == name) {
-            let names: Vec<_> = known.into_iter().map(|service| service.name).collect();
-            let names = names.join(", ");
-            return Err(Status::not_found(format!("{name} is not one of {names}")));
-        }
-        hands.restart(name.to_owned()).await.map_err(Status::failed_precondition)?;
-        self.parts.wake.wake();
-        Ok(())
-    }
-
-    fn afterwards(
-        &self,
-        what: &'static str,
-        act: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) {
-        let board = Arc::clone(&self.parts.board);
-        tokio::spawn(async move {
-            tokio::time::sleep(ANSWER_FIRST).await;
-            if let Err(why) = act.await {
-                board.emit("condition", what, format!("{what} failed: {why}"));
-            }
-        });
-    }
-
-    fn stream<T: Send + 'static>(
-        &self,
-        items: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Answer<BoxStream<'static, Result<T, Status>>> {
-        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!("{STREAMS} streams are open: close one"))
-        })?;
-        let stop = self.stop.clone().cancelled_owned();
-        let items = items.take_until(stop).map(move |item| {
-            let _held = &place;
-            item
-        });
-        Ok(Response::new(items.boxed()))
     }
 }
 
@@ -402,7 +342,9 @@ fn os_name() -> String {
     let text = std::fs::read_to_string("/etc/os-release")
         .or_else(|_| std::fs::read_to_string("/usr/lib/os-release"))
         .unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.unwrap_or("unknown").trim_matches('"').to_owned()
 }
 

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 pub use audit::Audit;
-pub use enrolment::{Anchor, AnchorError, Ended, maintain};
+pub use enrolment::{Anchor, Ended, maintain};
 pub use logs::Journal;
 pub use server::bind;
 pub use tls::{Credentials, Front, TlsError};
@@ -106,7 +106,10 @@ pub async fn serve(
     parts: Parts,
     stop: CancellationToken,
 ) -> Result<(), ApiError> {
-    let guard = authz::Guard { rule: authz::check, audit: parts.audit.clone() };
+    let guard = authz::Guard {
+        rule: authz::check,
+        audit: parts.audit.clone(),
+    };
     let routes = machine::routes(parts, &stop).await;
     Ok(server::run(listener, front, guard, routes, stop).await?)
 }

@@ -33,9 +33,15 @@ impl Identity {
     pub fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-        let organizations = parsed.subject().iter_organization().filter_map(|o| o.as_str().ok());
+        let organizations = parsed
+            .subject()
+            .iter_organization()
+            .filter_map(|o| o.as_str().ok());
         let printable = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT);
-        Some(Self { name: printable.collect(), role: Role::of(organizations) })
+        Some(Self {
+            name: printable.collect(),
+            role: Role::of(organizations),
+        })
     }
 }
 
@@ -58,7 +64,12 @@ impl Peer {
         exporter: [u8; EXPORTER_LENGTH],
     ) -> Self {
         let proved = AtomicBool::new(identity.is_some());
-        Self(Arc::new(Inner { remote, identity, exporter: Zeroizing::new(exporter), proved }))
+        Self(Arc::new(Inner {
+            remote,
+            identity,
+            exporter: Zeroizing::new(exporter),
+            proved,
+        }))
     }
 
     /// Its address.
@@ -97,6 +108,10 @@ impl Peer {
 
     /// Its role's word in the audit log.
     pub fn role_word(&self) -> &'static str {
-        self.0.identity.as_ref().and_then(|i| i.role).map_or("none", Role::word)
+        self.0
+            .identity
+            .as_ref()
+            .and_then(|i| i.role)
+            .map_or("none", Role::word)
     }
 }

@@ -24,8 +24,14 @@ async fn turned_away(served: &Served, certificate: Option<&machine_pki::Issued>)
         Err(_) => true,
         // TLS 1.3: the client hears of its refusal with the first call.
         Ok((channel, _)) => {
-            let refused = Client::new(channel).version(v1::VersionRequest {}).await.unwrap_err();
-            matches!(refused.code(), Code::Unknown | Code::Unavailable | Code::Cancelled)
+            let refused = Client::new(channel)
+                .version(v1::VersionRequest {})
+                .await
+                .unwrap_err();
+            matches!(
+                refused.code(),
+                Code::Unknown | Code::Unavailable | Code::Cancelled
+            )
         }
     }
 }
@@ -37,9 +43,15 @@ async fn only_certificates_of_the_machine_authority_get_in() {
     let stranger = Authority::generate(AuthorityKind::Machine, SystemTime::now()).unwrap();
     let forged = fixture::client(&stranger, "eve", "machined:admin");
     assert!(turned_away(&served, Some(&forged)).await);
-    let version = client(&served, "machined:reader").await.version(v1::VersionRequest {}).await;
+    let version = client(&served, "machined:reader")
+        .await
+        .version(v1::VersionRequest {})
+        .await;
     let version = version.unwrap().into_inner();
-    assert_eq!((&*version.hostname, &*version.role), ("cp1", "controlplane"));
+    assert_eq!(
+        (&*version.hostname, &*version.role),
+        ("cp1", "controlplane")
+    );
     assert_eq!(version.kubernetes_version, "v1.20.2");
 }
 
@@ -58,13 +70,26 @@ async fn each_role_may_do_its_own() {
         let mut client = client(&served, organization).await;
         let status = client.status(v1::StatusRequest {}).await.map(drop);
         let name = "kubelet".to_owned();
-        let restart = client.restart_service(v1::RestartServiceRequest { name }).await.map(drop);
-        let get = client.get_config(v1::GetConfigRequest { generation: 0 }).await.map(drop);
+        let restart = client
+            .restart_service(v1::RestartServiceRequest { name })
+            .await
+            .map(drop);
+        let get = client
+            .get_config(v1::GetConfigRequest { generation: 0 })
+            .await
+            .map(drop);
         let allowed = [status, restart, get].map(|result| !denied(result));
         assert_eq!(allowed, rows, "{organization}");
     }
-    assert_eq!(*served.hands.done.lock().unwrap(), ["restart kubelet.service"; 2]);
-    let refusals = served.audit().iter().filter(|l| l["method"] == "GetConfig").count();
+    assert_eq!(
+        *served.hands.done.lock().unwrap(),
+        ["restart kubelet.service"; 2]
+    );
+    let refusals = served
+        .audit()
+        .iter()
+        .filter(|l| l["method"] == "GetConfig")
+        .count();
     assert_eq!(refusals, 3, "refusals are written down");
 }
 
@@ -74,7 +99,9 @@ async fn health_and_reflection_take_any_certificate_of_the_authority() {
     let node = cluster().client("cp2", "machined:node");
     let (channel, _) = channel(served.address, Some(&node)).await.unwrap();
     let service = "machine.v1.MachineService".to_owned();
-    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest { service }).await;
+    let health = HealthClient::new(channel.clone())
+        .check(HealthCheckRequest { service })
+        .await;
     assert_eq!(health.unwrap().into_inner().status, 1, "SERVING");
 
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -87,49 +114,98 @@ async fn health_and_reflection_take_any_certificate_of_the_authority() {
     let answers = ServerReflectionClient::new(channel)
         .server_reflection_info(tokio_stream::iter([list]))
         .await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    let answer = answers
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap();
     let Some(server_reflection_response::MessageResponse::ListServicesResponse(list)) =
         answer.message_response
     else {
         panic!("{answer:?}");
     };
-    assert!(list.service.iter().any(|s| s.name == "machine.v1.MachineService"));
+    assert!(
+        list.service
+            .iter()
+            .any(|s| s.name == "machine.v1.MachineService")
+    );
 }
 
 #[tokio::test]
 async fn a_config_goes_its_whole_way() {
     let served = served().await;
     let mut client = client(&served, "machined:admin").await;
-    let document = cluster().control_plane.replacen("hostname: cp1", "hostname: cp2", 1);
+    let document = cluster()
+        .control_plane
+        .replacen("hostname: cp1", "hostname: cp2", 1);
     let request = v1::ApplyConfigRequest {
         document: document.into_bytes(),
         mode: v1::ApplyMode::Try.into(),
         expected_generation: 1,
         ..Default::default()
     };
-    let applied = client.apply_config(request.clone()).await.unwrap().into_inner();
+    let applied = client
+        .apply_config(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(applied.generation, 2);
     let stale = client.apply_config(request).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
-    let status = client.status(v1::StatusRequest {}).await.unwrap().into_inner();
+    let status = client
+        .status(v1::StatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert!(status.revert_at_ms > 0 && status.generation == 2 && !status.settled);
     let confirm = v1::ConfirmConfigRequest { generation: 2 };
-    assert_eq!(client.confirm_config(confirm).await.unwrap().into_inner().generation, 2);
+    assert_eq!(
+        client
+            .confirm_config(confirm)
+            .await
+            .unwrap()
+            .into_inner()
+            .generation,
+        2
+    );
     let again = client.confirm_config(confirm).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
-    let back = v1::RollbackConfigRequest { generation: 1, expected_generation: 2 };
-    assert_eq!(client.rollback_config(back).await.unwrap().into_inner().generation, 3);
+    let back = v1::RollbackConfigRequest {
+        generation: 1,
+        expected_generation: 2,
+    };
+    assert_eq!(
+        client
+            .rollback_config(back)
+            .await
+            .unwrap()
+            .into_inner()
+            .generation,
+        3
+    );
 
     let told: Vec<_> = served
         .audit()
         .iter()
         .map(|line| {
             let text = |key: &str| line[key].as_str().unwrap().to_owned();
-            (text("method"), text("by"), text("role"), line["generation"].as_u64())
+            (
+                text("method"),
+                text("by"),
+                text("role"),
+                line["generation"].as_u64(),
+            )
         })
         .collect();
     let line = |method: &str, generation| {
-        (method.to_owned(), "alice".to_owned(), "admin".to_owned(), generation)
+        (
+            method.to_owned(),
+            "alice".to_owned(),
+            "admin".to_owned(),
+            generation,
+        )
     };
     assert_eq!(
         told,
@@ -141,7 +217,12 @@ async fn a_config_goes_its_whole_way() {
             line("RollbackConfig", Some(3)),
         ]
     );
-    assert!(served.audit()[1]["result"].as_str().unwrap().starts_with("Aborted: "));
+    assert!(
+        served.audit()[1]["result"]
+            .as_str()
+            .unwrap()
+            .starts_with("Aborted: ")
+    );
     let (events, _) = served.board.events_from(0);
     assert!(events.iter().any(|event| event.kind == "audit"));
 }
@@ -151,9 +232,15 @@ async fn an_oversized_message_is_refused() {
     let served = served().await;
     let mut client = client(&served, "machined:admin").await;
     let document = vec![b'#'; machined_proto::MESSAGE_LIMIT + 1];
-    let request = v1::ApplyConfigRequest { document, ..Default::default() };
+    let request = v1::ApplyConfigRequest {
+        document,
+        ..Default::default()
+    };
     let refused = client.apply_config(request).await.unwrap_err();
-    assert!(matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted), "{refused:?}");
+    assert!(
+        matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted),
+        "{refused:?}"
+    );
     assert_eq!(served.ledger.list().len(), 1);
 }
 
@@ -163,14 +250,27 @@ async fn bootstrap_is_ordered_once_and_never_over_data() {
     let mut client = client(&served, "machined:admin").await;
     *served.hands.data.lock().unwrap() = Some("etcd data is here".to_owned());
     let refused = client.bootstrap(v1::BootstrapRequest {}).await.unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "etcd data is here"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::FailedPrecondition, "etcd data is here")
+    );
     assert!(served.ledger.bootstrap_order().unwrap().is_none());
 
     *served.hands.data.lock().unwrap() = None;
-    let order = client.bootstrap(v1::BootstrapRequest {}).await.unwrap().into_inner().order;
+    let order = client
+        .bootstrap(v1::BootstrapRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .order;
     // By now there is data: its own.
     *served.hands.data.lock().unwrap() = Some("etcd data is here".to_owned());
-    let again = client.bootstrap(v1::BootstrapRequest {}).await.unwrap().into_inner().order;
+    let again = client
+        .bootstrap(v1::BootstrapRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .order;
     assert_eq!(order, again);
 }
 
@@ -178,12 +278,21 @@ async fn bootstrap_is_ordered_once_and_never_over_data() {
 async fn a_kubeconfig_is_made_and_written_down() {
     let served = served().await;
     let mut client = client(&served, "machined:admin").await;
-    let request = v1::KubeconfigRequest { lifetime_seconds: 3600 };
-    let made = client.kubeconfig(request).await.unwrap().into_inner().kubeconfig;
+    let request = v1::KubeconfigRequest {
+        lifetime_seconds: 3600,
+    };
+    let made = client
+        .kubeconfig(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .kubeconfig;
     let text = String::from_utf8(made).unwrap();
     assert!(text.contains("https://10.0.2.15:6443") && text.contains("kubernetes-admin"));
     assert_eq!(served.audit().last().unwrap()["method"], "Kubeconfig");
-    let short = v1::KubeconfigRequest { lifetime_seconds: 5 };
+    let short = v1::KubeconfigRequest {
+        lifetime_seconds: 5,
+    };
     let refused = client.kubeconfig(short).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
@@ -200,7 +309,9 @@ async fn a_reboot_is_answered_first() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), acted).await.expect("it reboots");
+    tokio::time::timeout(Duration::from_secs(10), acted)
+        .await
+        .expect("it reboots");
 }
 
 #[tokio::test]
@@ -208,7 +319,9 @@ async fn services_outside_the_agents_care_are_not_restarted() {
     let served = served().await;
     let mut client = client(&served, "machined:operator").await;
     let mut code = async |name: &str| {
-        let request = v1::RestartServiceRequest { name: name.to_owned() };
+        let request = v1::RestartServiceRequest {
+            name: name.to_owned(),
+        };
         client.restart_service(request).await.unwrap_err().code()
     };
     assert_eq!(code("dbus-broker").await, Code::NotFound);
@@ -221,7 +334,10 @@ async fn events_are_replayed_and_streams_end_with_the_server() {
     let served = served().await;
     served.board.emit("stage", "host", "settled");
     let mut client = client(&served, "machined:reader").await;
-    let request = v1::EventsRequest { from: 1, follow: true };
+    let request = v1::EventsRequest {
+        from: 1,
+        follow: true,
+    };
     let mut events = client.events(request).await.unwrap().into_inner();
     assert_eq!(events.message().await.unwrap().unwrap().message, "settled");
     served.board.emit("stage", "host", "blocked");
@@ -229,7 +345,10 @@ async fn events_are_replayed_and_streams_end_with_the_server() {
     served.stop.cancel();
     assert!(events.message().await.unwrap().is_none());
     let ended = tokio::time::timeout(super::server::DRAIN, served.task).await;
-    ended.expect("an open stream does not hold the server up").unwrap().unwrap();
+    ended
+        .expect("an open stream does not hold the server up")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -246,11 +365,17 @@ async fn certificates_are_exchanged_while_serving() {
     assert!(turned_away(&served, Some(&old)).await);
     let new = fixture::client(&other, "bob", "machined:reader");
     let (channel, _) = channel(served.address, Some(&new)).await.unwrap();
-    Client::new(channel).version(v1::VersionRequest {}).await.unwrap();
+    Client::new(channel)
+        .version(v1::VersionRequest {})
+        .await
+        .unwrap();
     before.version(v1::VersionRequest {}).await.unwrap();
 
     let mut broken = cluster().node();
     broken.key = machine_pki::Secret::new("no key".to_owned());
     assert!(served.front.replace(&broken).is_err());
-    assert!(turned_away(&served, Some(&old)).await, "what was there stays");
+    assert!(
+        turned_away(&served, Some(&old)).await,
+        "what was there stays"
+    );
 }

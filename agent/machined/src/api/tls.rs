@@ -65,8 +65,12 @@ impl Credentials {
     fn server_config(&self) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates("machine API certificate", &self.certificate_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.expose().as_bytes())
-            .map_err(|e| TlsError::Pem { what: "machine API key", why: e.to_string() })?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.expose().as_bytes()).map_err(|e| {
+            TlsError::Pem {
+                what: "machine API key",
+                why: e.to_string(),
+            }
+        })?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(setup)?;
@@ -118,18 +122,23 @@ fn verifier(
     for certificate in certificates("machine authority", authority_pem)? {
         roots.add(certificate).map_err(setup)?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(setup)
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(setup)
 }
 
-fn certificates(
-    what: &'static str,
-    pem: &str,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|e| TlsError::Pem { what, why: e.to_string() })?;
+        .map_err(|e| TlsError::Pem {
+            what,
+            why: e.to_string(),
+        })?;
     match found.is_empty() {
-        true => Err(TlsError::Pem { what, why: "it holds no certificate".to_owned() }),
+        true => Err(TlsError::Pem {
+            what,
+            why: "it holds no certificate".to_owned(),
+        }),
         false => Ok(found),
     }
 }

@@ -2,8 +2,8 @@
 
 use machine_config::{CaPair, ClusterSecrets, MachineConfig, Role};
 
-use super::kubeconfig::bootstrap_kubeconfig;
 use super::PKI;
+use super::kubeconfig::bootstrap_kubeconfig;
 use crate::files::RenderedFile;
 
 /// With what a worker's kubelet asks for its first certificate.
@@ -35,14 +35,20 @@ fn control_plane(secrets: &ClusterSecrets) -> Vec<RenderedFile> {
         let Some(pair) = pair else { continue };
         files.push(certificate(name, pair));
         if let Some(key) = &pair.key {
-            files.push(RenderedFile::secret(format!("{PKI}/{name}.key"), key.clone()));
+            files.push(RenderedFile::secret(
+                format!("{PKI}/{name}.key"),
+                key.clone(),
+            ));
         }
     }
     if let Some(account) = &secrets.service_account {
         if let Some(key) = &account.key {
             files.push(RenderedFile::secret(format!("{PKI}/sa.key"), key.clone()));
         }
-        files.push(RenderedFile::private(format!("{PKI}/sa.pub"), account.public.as_str()));
+        files.push(RenderedFile::private(
+            format!("{PKI}/sa.pub"),
+            account.public.as_str(),
+        ));
     }
     files
 }

@@ -21,7 +21,10 @@ pub fn kubeconfig(
 ) -> Secret {
     let certificate = BASE64.encode(certificate_pem.as_bytes());
     let key = Secret::new(BASE64.encode(key.expose().as_bytes()));
-    let fields = [("client-certificate-data", certificate.as_str()), ("client-key-data", key.expose())];
+    let fields = [
+        ("client-certificate-data", certificate.as_str()),
+        ("client-key-data", key.expose()),
+    ];
     text(cluster, server, ca_pem, user, &fields)
 }
 
@@ -29,22 +32,25 @@ pub fn kubeconfig(
 #[must_use]
 pub fn bootstrap_kubeconfig(cluster: &str, server: &str, ca_pem: &str, token: &Secret) -> Secret {
     let token = Secret::new(scalar(token.expose()));
-    text(cluster, server, ca_pem, BOOTSTRAP_USER, &[("token", token.expose())])
+    text(
+        cluster,
+        server,
+        ca_pem,
+        BOOTSTRAP_USER,
+        &[("token", token.expose())],
+    )
 }
 
 /// Written line by line into one buffer that is large enough from the start, so that no copy of a
 /// key stays behind in memory that was outgrown. `fields` are not quoted.
-fn text(
-    cluster: &str,
-    server: &str,
-    ca_pem: &str,
-    user: &str,
-    fields: &[(&str, &str)],
-) -> Secret {
+fn text(cluster: &str, server: &str, ca_pem: &str, user: &str, fields: &[(&str, &str)]) -> Secret {
     let ca = BASE64.encode(ca_pem.as_bytes());
     let context = scalar(&format!("{user}@{cluster}"));
     let [cluster, server, user] = [cluster, server, user].map(scalar);
-    let long: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let long: usize = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     let short = 4 * (cluster.len() + server.len() + user.len() + context.len());
     let mut out = String::with_capacity(1024 + ca.len() + long + short);
     let room = out.capacity();
@@ -94,23 +100,44 @@ mod tests {
     #[test]
     fn reads_back_as_what_was_put_in() {
         let key = Secret::new("key".to_owned());
-        let config = parsed(&kubeconfig("yes", "https://[fd00::1]:6443", "ca", "a:b", "cert", &key));
+        let config = parsed(&kubeconfig(
+            "yes",
+            "https://[fd00::1]:6443",
+            "ca",
+            "a:b",
+            "cert",
+            &key,
+        ));
         assert_eq!(config["clusters"][0]["name"], "yes");
-        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://[fd00::1]:6443");
-        assert_eq!(config["clusters"][0]["cluster"]["certificate-authority-data"], "Y2E=");
+        assert_eq!(
+            config["clusters"][0]["cluster"]["server"],
+            "https://[fd00::1]:6443"
+        );
+        assert_eq!(
+            config["clusters"][0]["cluster"]["certificate-authority-data"],
+            "Y2E="
+        );
         assert_eq!(config["contexts"][0]["name"], "a:b@yes");
         assert_eq!(config["contexts"][0]["context"]["cluster"], "yes");
         assert_eq!(config["contexts"][0]["context"]["user"], "a:b");
         assert_eq!(config["current-context"], "a:b@yes");
         assert_eq!(config["users"][0]["name"], "a:b");
-        assert_eq!(config["users"][0]["user"]["client-certificate-data"], "Y2VydA==");
+        assert_eq!(
+            config["users"][0]["user"]["client-certificate-data"],
+            "Y2VydA=="
+        );
         assert_eq!(config["users"][0]["user"]["client-key-data"], "a2V5");
     }
 
     #[test]
     fn a_bootstrap_kubeconfig_has_a_token_and_no_certificate() {
         let token = Secret::new("000000.0000000000000000".to_owned());
-        let config = parsed(&bootstrap_kubeconfig("demo", "https://a:6443", "ca", &token));
+        let config = parsed(&bootstrap_kubeconfig(
+            "demo",
+            "https://a:6443",
+            "ca",
+            &token,
+        ));
         let user = config["users"][0]["user"].as_object().unwrap();
         // All digits and a dot: it must stay text.
         assert_eq!(user["token"], "000000.0000000000000000");

@@ -60,10 +60,14 @@ fn fits(wanted: &LeafRequest, found: &CertificateFacts) -> Result<(), Why> {
         return Err(Why::IsAuthority);
     }
     if found.common_name != wanted.common_name {
-        return Err(Why::CommonName { found: found.common_name.clone() });
+        return Err(Why::CommonName {
+            found: found.common_name.clone(),
+        });
     }
     if found.organizations != wanted.organizations {
-        return Err(Why::Organizations { found: found.organizations.clone() });
+        return Err(Why::Organizations {
+            found: found.organizations.clone(),
+        });
     }
     if found.usage != Some(wanted.usage) {
         return Err(Why::Usage);
@@ -71,11 +75,19 @@ fn fits(wanted: &LeafRequest, found: &CertificateFacts) -> Result<(), Why> {
     let names = wanted.dns.difference(&found.dns).cloned();
     let addresses = wanted.ips.difference(&found.ips).map(ToString::to_string);
     let missing: Vec<String> = names.chain(addresses).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Why::Names { missing }) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Why::Names { missing })
+    }
 }
 
 fn lives(wanted: &LeafRequest, found: &CertificateFacts, now: i64) -> Result<(), Why> {
-    let CertificateFacts { not_before, not_after, .. } = *found;
+    let CertificateFacts {
+        not_before,
+        not_after,
+        ..
+    } = *found;
     if now >= not_after {
         return Err(Why::Expired);
     }
@@ -91,13 +103,21 @@ fn lives(wanted: &LeafRequest, found: &CertificateFacts, now: i64) -> Result<(),
         return Ok(());
     }
     let since = not_before.saturating_add(renewal_after(life, wanted));
-    if now >= since { Err(Why::Renewal) } else { Ok(()) }
+    if now >= since {
+        Err(Why::Renewal)
+    } else {
+        Ok(())
+    }
 }
 
 /// Leaves of a day at half, so that an outage of twelve hours is survived; leaves of a year at two
 /// thirds, which leaves four months.
 fn renewal_after(life: i64, wanted: &LeafRequest) -> i64 {
-    if wanted.lifetime <= Lifetime::MACHINE_API { life / 2 } else { life / 3 * 2 }
+    if wanted.lifetime <= Lifetime::MACHINE_API {
+        life / 2
+    } else {
+        life / 3 * 2
+    }
 }
 
 impl Display for Why {

@@ -16,11 +16,21 @@ fn leaf(lifetime: Duration) -> Leaf {
         organizations: vec!["group".to_owned()],
         usage: Usage::Both,
         dns: ["cp1", "localhost"].map(str::to_owned).into(),
-        ips: ["127.0.0.1", "192.0.2.10"].map(|ip| ip.parse().unwrap()).into(),
+        ips: ["127.0.0.1", "192.0.2.10"]
+            .map(|ip| ip.parse().unwrap())
+            .into(),
         lifetime,
     };
-    let place = Place::Pair { certificate: String::new(), key: String::new() };
-    Leaf { name: "etcd/peer", authority: AuthorityKind::Etcd, request, place }
+    let place = Place::Pair {
+        certificate: String::new(),
+        key: String::new(),
+    };
+    Leaf {
+        name: "etcd/peer",
+        authority: AuthorityKind::Etcd,
+        request,
+        place,
+    }
 }
 
 /// What a certificate made for the leaf now says.
@@ -56,14 +66,20 @@ fn each_difference_is_a_reason_of_its_own() {
         why(&|f| f.organizations = vec!["system:masters".to_owned()]).to_string(),
         "it names the group system:masters"
     );
-    assert_eq!(why(&|f| f.organizations.clear()).to_string(), "it names no group");
+    assert_eq!(
+        why(&|f| f.organizations.clear()).to_string(),
+        "it names no group"
+    );
     assert_eq!(why(&|f| f.usage = Some(Usage::Server)), Why::Usage);
     assert_eq!(why(&|f| f.usage = None), Why::Usage);
     let fewer = why(&|f| {
         f.dns.remove("localhost");
         f.ips.clear();
     });
-    assert_eq!(fewer.to_string(), "it does not name localhost, 127.0.0.1, 192.0.2.10");
+    assert_eq!(
+        fewer.to_string(),
+        "it does not name localhost, 127.0.0.1, 192.0.2.10"
+    );
 }
 
 #[test]
@@ -96,9 +112,17 @@ fn a_clock_that_was_wrong_by_a_year_is_seen() {
     let leaf = leaf(Lifetime::LEAF);
     let facts = issued(&leaf, NOW + 365 * DAY);
     assert_eq!(leaf.wanted(&facts, NOW), Err(Why::Clock));
-    assert!(leaf.wanted(&facts, NOW).unwrap_err().to_string().contains("clock"));
+    assert!(
+        leaf.wanted(&facts, NOW)
+            .unwrap_err()
+            .to_string()
+            .contains("clock")
+    );
     assert_eq!(leaf.wanted(&issued(&leaf, NOW + DAY), NOW), Ok(()));
-    assert_eq!(leaf.wanted(&issued(&leaf, NOW - 365 * DAY), NOW), Err(Why::Expired));
+    assert_eq!(
+        leaf.wanted(&issued(&leaf, NOW - 365 * DAY), NOW),
+        Err(Why::Expired)
+    );
 }
 
 /// Otherwise an authority's last year would see leaves made ever more often.

@@ -84,7 +84,11 @@ pub fn leaves(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
 /// that is not `admin.conf`: its group must first be bound, by someone who may.
 #[must_use]
 pub fn cluster_admin_kubeconfig(version: KubernetesVersion) -> String {
-    let name = if gates::CLUSTER_ADMINS_GROUP.holds(version) { "super-admin" } else { "admin" };
+    let name = if gates::CLUSTER_ADMINS_GROUP.holds(version) {
+        "super-admin"
+    } else {
+        "admin"
+    };
     format!("{KUBERNETES}/{name}.conf")
 }
 
@@ -96,7 +100,10 @@ pub fn machine_api_leaf(config: &MachineConfig, addresses: &[IpAddr]) -> LeafReq
     names.add(config.cert_sans());
     let groups = vec![MACHINE_GROUP.to_owned()];
     let request = names.into_request(config.hostname().as_str(), groups, Usage::Both);
-    LeafRequest { lifetime: Lifetime::MACHINE_API, ..request }
+    LeafRequest {
+        lifetime: Lifetime::MACHINE_API,
+        ..request
+    }
 }
 
 fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
@@ -119,7 +126,11 @@ fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
             Kubernetes,
             client("kube-apiserver-kubelet-client", groups::KUBELET_CLIENT),
         ),
-        ("front-proxy-client", FrontProxy, client("front-proxy-client", groups::NOBODY)),
+        (
+            "front-proxy-client",
+            FrontProxy,
+            client("front-proxy-client", groups::NOBODY),
+        ),
         ("etcd/server", Etcd, etcd(&config.etcd().server_cert_sans)),
         ("etcd/peer", Etcd, etcd(&config.etcd().peer_cert_sans)),
         (
@@ -127,24 +138,42 @@ fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
             Etcd,
             client("kube-etcd-healthcheck-client", groups::ETCD_CLIENT),
         ),
-        ("apiserver-etcd-client", Etcd, client("kube-apiserver-etcd-client", groups::ETCD_CLIENT)),
+        (
+            "apiserver-etcd-client",
+            Etcd,
+            client("kube-apiserver-etcd-client", groups::ETCD_CLIENT),
+        ),
     ]
     .into_iter()
     .map(|(name, authority, request)| {
-        let place =
-            Place::Pair { certificate: format!("{PKI}/{name}.crt"), key: format!("{PKI}/{name}.key") };
-        Leaf { name, authority, request, place }
+        let place = Place::Pair {
+            certificate: format!("{PKI}/{name}.crt"),
+            key: format!("{PKI}/{name}.key"),
+        };
+        Leaf {
+            name,
+            authority,
+            request,
+            place,
+        }
     })
     .collect()
 }
 
 fn api_server(config: &MachineConfig, facts: &HostFacts) -> LeafRequest {
     let domain = format!("kubernetes.default.svc.{}", config.dns_domain());
-    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", domain.as_str()];
+    let service = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        domain.as_str(),
+    ];
     let mut names = Names::new(service, &facts.addresses);
     names.dns.insert(config.hostname().to_string());
     names.ips.insert(facts.node_ip);
-    names.ips.extend(config.service_subnets().first().and_then(first_address));
+    names
+        .ips
+        .extend(config.service_subnets().first().and_then(first_address));
     let endpoint = config.control_plane_endpoint();
     match endpoint.ip() {
         Some(ip) => names.ips.insert(ip),
@@ -160,20 +189,36 @@ fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     // Controller manager and scheduler keep to the API server of their own version, beside them.
     let port = API_PORT;
     let local = format!("https://{}", std::net::SocketAddr::new(facts.node_ip, port));
-    let kubelet_server =
-        if gates::KUBELET_LOCAL_API_SERVER.holds(version) { &local } else { &everyone };
+    let kubelet_server = if gates::KUBELET_LOCAL_API_SERVER.holds(version) {
+        &local
+    } else {
+        &everyone
+    };
     let node = format!("system:node:{}", config.hostname());
     let mut table = vec![
         ("admin.conf", "kubernetes-admin", groups::ADMIN, &everyone),
         ("kubelet.conf", node.as_str(), groups::NODES, kubelet_server),
-        ("controller-manager.conf", "system:kube-controller-manager", groups::NOBODY, &local),
-        ("scheduler.conf", "system:kube-scheduler", groups::NOBODY, &local),
+        (
+            "controller-manager.conf",
+            "system:kube-controller-manager",
+            groups::NOBODY,
+            &local,
+        ),
+        (
+            "scheduler.conf",
+            "system:kube-scheduler",
+            groups::NOBODY,
+            &local,
+        ),
     ];
     // kubeadm writes this on the first node only. Here no node is special, and each holds the
     // authority's key anyway, which is worth more.
     if gates::CLUSTER_ADMINS_GROUP.holds(version) {
         let user = "kubernetes-super-admin";
-        table.insert(1, ("super-admin.conf", user, groups::SUPER_ADMIN, &everyone));
+        table.insert(
+            1,
+            ("super-admin.conf", user, groups::SUPER_ADMIN, &everyone),
+        );
     }
     table
         .into_iter()
@@ -218,7 +263,10 @@ struct Names {
 impl Names {
     fn new<'a>(dns: impl IntoIterator<Item = &'a str>, ips: &[IpAddr]) -> Self {
         let dns = dns.into_iter().map(str::to_owned).collect();
-        Self { dns, ips: ips.iter().copied().collect() }
+        Self {
+            dns,
+            ips: ips.iter().copied().collect(),
+        }
     }
 
     fn add(&mut self, sans: &[San]) {

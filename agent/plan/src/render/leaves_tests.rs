@@ -14,16 +14,24 @@ fn config(role: &str, version: &str) -> MachineConfig {
          cluster:\n  name: demo\n  id: 3f0c1d2e4b5a69788796a5b4c3d2e1f0\n  \
          controlPlaneEndpoint: 192.0.2.100:6443\n  kubernetesVersion: {version}\n"
     );
-    machine_config::read(text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}")).config
+    machine_config::read(text.as_bytes())
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
 }
 
 fn facts() -> HostFacts {
     let node_ip = "192.0.2.10".parse().unwrap();
-    HostFacts { node_ip, addresses: vec![node_ip], resolv_conf_stub: true }
+    HostFacts {
+        node_ip,
+        addresses: vec![node_ip],
+        resolv_conf_stub: true,
+    }
 }
 
 fn find(version: &str, name: &str) -> Option<Leaf> {
-    leaves(&config("controlplane", version), &facts()).into_iter().find(|leaf| leaf.name == name)
+    leaves(&config("controlplane", version), &facts())
+        .into_iter()
+        .find(|leaf| leaf.name == name)
 }
 
 #[test]
@@ -33,7 +41,10 @@ fn a_worker_signs_nothing() {
 
 #[test]
 fn a_worker_gets_one_certificate_and_a_token() {
-    let pair = |key: Option<Secret>| CaPair { certificate: "CERTIFICATE".to_owned(), key };
+    let pair = |key: Option<Secret>| CaPair {
+        certificate: "CERTIFICATE".to_owned(),
+        key,
+    };
     let secrets = ClusterSecrets {
         machine_ca: pair(None),
         // Not even when a document has a key that it should not have.
@@ -45,12 +56,32 @@ fn a_worker_gets_one_certificate_and_a_token() {
         encryption_key: None,
     };
     let files = authorities(&config("worker", "v1.33.0"), &secrets);
-    let seen: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.mode, f.content.is_secret())).collect();
+    let seen: Vec<_> = files
+        .iter()
+        .map(|f| (f.path.as_str(), f.mode, f.content.is_secret()))
+        .collect();
     let ca = "/etc/kubernetes/pki/ca.crt";
-    assert_eq!(seen, [(ca, 0o644, false), (BOOTSTRAP_KUBECONFIG, 0o600, true)]);
-    assert!(!files.iter().any(|file| file.content.expose().contains("KEY")));
-    assert!(files[1].content.expose().contains("server: https://192.0.2.100:6443\n"));
-    assert!(files[1].content.expose().contains("token: abcdef.0123456789abcdef\n"));
+    assert_eq!(
+        seen,
+        [(ca, 0o644, false), (BOOTSTRAP_KUBECONFIG, 0o600, true)]
+    );
+    assert!(
+        !files
+            .iter()
+            .any(|file| file.content.expose().contains("KEY"))
+    );
+    assert!(
+        files[1]
+            .content
+            .expose()
+            .contains("server: https://192.0.2.100:6443\n")
+    );
+    assert!(
+        files[1]
+            .content
+            .expose()
+            .contains("token: abcdef.0123456789abcdef\n")
+    );
 }
 
 #[test]
@@ -68,7 +99,13 @@ fn the_all_powerful_kubeconfig_has_a_name_of_its_own_from_1_29() {
 
 #[test]
 fn the_kubelet_asks_its_own_api_server_from_1_33() {
-    let server = |version| find(version, "kubelet.conf").unwrap().server().unwrap().to_owned();
+    let server = |version| {
+        find(version, "kubelet.conf")
+            .unwrap()
+            .server()
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!(server("v1.32.0"), "https://192.0.2.100:6443");
     assert_eq!(server("v1.33.0"), "https://192.0.2.10:6443");
 }
@@ -79,7 +116,11 @@ fn names_are_unique_and_places_are_kubeadms() {
         let leaves = leaves(&config("controlplane", &format!("v1.{minor}.0")), &facts());
         let names: BTreeSet<_> = leaves.iter().map(|leaf| leaf.name).collect();
         assert_eq!(names.len(), leaves.len());
-        assert!(leaves.iter().all(|leaf| leaf.request.organizations.len() <= 1));
+        assert!(
+            leaves
+                .iter()
+                .all(|leaf| leaf.request.organizations.len() <= 1)
+        );
         for leaf in leaves {
             let path = match leaf.place {
                 Place::Pair { certificate, .. } => certificate,
@@ -92,12 +133,24 @@ fn names_are_unique_and_places_are_kubeadms() {
 
 #[test]
 fn the_machine_api_answers_to_every_name_for_a_day() {
-    let addresses = ["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()];
+    let addresses = [
+        "192.0.2.10".parse().unwrap(),
+        "2001:db8::10".parse().unwrap(),
+    ];
     let leaf = machine_api_leaf(&config("worker", "v1.33.0"), &addresses);
     assert_eq!(leaf.common_name, "n1");
     assert_eq!(leaf.organizations, ["machined:node"]);
     assert_eq!(leaf.lifetime, Lifetime::MACHINE_API);
-    assert_eq!(leaf.dns, ["api.example.test", "n1"].map(str::to_owned).into());
-    let ips = ["127.0.0.1", "::1", "192.0.2.10", "2001:db8::10", "198.51.100.9"];
+    assert_eq!(
+        leaf.dns,
+        ["api.example.test", "n1"].map(str::to_owned).into()
+    );
+    let ips = [
+        "127.0.0.1",
+        "::1",
+        "192.0.2.10",
+        "2001:db8::10",
+        "198.51.100.9",
+    ];
     assert_eq!(leaf.ips, ips.map(|ip| ip.parse().unwrap()).into());
 }

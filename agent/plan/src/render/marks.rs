@@ -71,6 +71,12 @@ pub(super) fn role_taint_keys(version: KubernetesVersion) -> impl Iterator<Item 
     .map(|(_, key)| key)
 }
 
+/// The taints that what must run on such a node tolerates: the later one ahead of its time, too.
+pub(super) fn role_keys(version: KubernetesVersion) -> impl Iterator<Item = &'static str> {
+    let old = gates::MASTER_TAINT.holds(version).then_some(OLD_ROLE);
+    old.into_iter().chain([ROLE])
+}
+
 /// Labels below Kubernetes' own domains that a kubelet may set on its node; it refuses to start
 /// with any other of them.
 const ALLOWED: [&str; 10] = [

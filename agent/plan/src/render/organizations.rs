@@ -38,8 +38,14 @@ pub(super) const NOBODY: &Table = &[];
 /// The subject's O values.
 pub(super) fn of(table: &Table, version: KubernetesVersion) -> Vec<String> {
     let release = (version.minor(), version.patch());
-    let row = table.iter().rev().find(|(minor, patch, _)| (*minor, *patch) <= release);
-    row.and_then(|(_, _, group)| *group).map(str::to_owned).into_iter().collect()
+    let row = table
+        .iter()
+        .rev()
+        .find(|(minor, patch, _)| (*minor, *patch) <= release);
+    row.and_then(|(_, _, group)| *group)
+        .map(str::to_owned)
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -63,17 +69,34 @@ mod tests {
             ("v1.37.0", ""),
         ];
         for (version, group) in cases {
-            assert_eq!(of(KUBELET_CLIENT, version.parse().unwrap()).join(","), group, "{version}");
+            assert_eq!(
+                of(KUBELET_CLIENT, version.parse().unwrap()).join(","),
+                group,
+                "{version}"
+            );
         }
-        assert_eq!(of(ETCD_CLIENT, "v1.28.0".parse().unwrap()), ["system:masters"]);
+        assert_eq!(
+            of(ETCD_CLIENT, "v1.28.0".parse().unwrap()),
+            ["system:masters"]
+        );
         assert!(of(ETCD_CLIENT, "v1.29.0".parse().unwrap()).is_empty());
-        assert_eq!(of(ADMIN, "v1.37.0".parse().unwrap()), ["kubeadm:cluster-admins"]);
+        assert_eq!(
+            of(ADMIN, "v1.37.0".parse().unwrap()),
+            ["kubeadm:cluster-admins"]
+        );
         assert!(of(NOBODY, "v1.20.0".parse().unwrap()).is_empty());
     }
 
     #[test]
     fn tables_are_sorted() {
-        for table in [ADMIN, KUBELET_CLIENT, ETCD_CLIENT, SUPER_ADMIN, NODES, NOBODY] {
+        for table in [
+            ADMIN,
+            KUBELET_CLIENT,
+            ETCD_CLIENT,
+            SUPER_ADMIN,
+            NODES,
+            NOBODY,
+        ] {
             assert!(table.is_sorted_by_key(|(minor, patch, _)| (*minor, *patch)));
         }
     }

@@ -6,7 +6,7 @@ pub(crate) struct Difference {
     pub(crate) files: &'static [&'static str],
     /// The field's path; `{}` stands for the component's name, here and in the values.
     pub(crate) field: &'static str,
-    /// kubeadm's value, if it has the field.
+    /// kubeadm's value, if it has the field; `*` is any.
     pub(crate) kubeadm: Option<&'static str>,
     /// Our value, if we have the field; `*` is any.
     pub(crate) ours: Option<&'static str>,
@@ -45,6 +45,8 @@ const IMAGE: &str = "the pod runs the OS image's own verified binary from the ho
 const USR: &str = "the OS image's binaries and libraries, verified and read-only";
 const ETCD_RUNS: &str = "flags and probes follow the etcd that runs, the OS image's 3.5.16, which \
     knows them; they find corruption and keep watch caches fresh";
+const PROXY_MODE: &str =
+    "the same as unset in 1.20, and said plainly, as kubeadm itself does from 1.37";
 const FLEXVOLUME: &str = "/usr is read-only, so flexvolume drivers cannot be put below it";
 
 /// All of them.
@@ -291,10 +293,89 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "kubeadm sets it to the pod subnet too; the fixture is of no particular cluster",
     },
     Difference {
+        files: &["ConfigMap/kube-system/kube-proxy"],
+        field: "data.config.conf.mode",
+        kubeadm: None,
+        ours: Some("iptables"),
+        reason: PROXY_MODE,
+    },
+    Difference {
         files: &["kube-proxy"],
         field: "mode",
         kubeadm: None,
         ours: Some("iptables"),
-        reason: "the same as unset in 1.20, and said plainly, as kubeadm itself does from 1.37",
+        reason: PROXY_MODE,
+    },
+    Difference {
+        files: &["ConfigMap/kube-system/kubelet-config-1.20"],
+        field: "data.kubelet.cgroupDriver",
+        kubeadm: None,
+        ours: Some("systemd"),
+        reason: "as kubeadm itself does from 1.22: nodes of one cluster should agree",
+    },
+    Difference {
+        files: &["ConfigMap/kube-system/kubelet-config-1.20"],
+        field: "data.kubelet.resolvConf",
+        kubeadm: None,
+        ours: Some("/run/systemd/resolve/resolv.conf"),
+        reason: "as kubeadm does where systemd-resolved runs; the fixture's root has no systemd",
+    },
+    Difference {
+        files: &["ConfigMap/kube-system/kubelet-config-1.20"],
+        field: "data.kubelet.volumePluginDir",
+        kubeadm: None,
+        ours: Some("/var/lib/kubelet/volumeplugins"),
+        reason: FLEXVOLUME,
+    },
+    Difference {
+        files: &[
+            "ConfigMap/kube-system/kubelet-config-1.20",
+            "ConfigMap/kube-system/kube-proxy",
+        ],
+        field: "metadata.annotations.kubeadm.kubernetes.io/component-config.hash",
+        kubeadm: Some("*"),
+        ours: None,
+        reason: "the mark that kubeadm may replace the configuration at its next upgrade; it is \
+            the agent's to change",
+    },
+    Difference {
+        files: &["ConfigMap/kube-system/kubeadm-config"],
+        field: "data.ClusterStatus",
+        kubeadm: Some("*"),
+        ours: None,
+        reason: "gone with 1.22; every control-plane node would have to write the one field, and \
+            kubeadm 1.20 finds the endpoints in the pods' annotations",
+    },
+    Difference {
+        files: &["ClusterRoleBinding//kubeadm:apiserver-kubelet-client"],
+        field: "(object)",
+        kubeadm: None,
+        ours: Some("present"),
+        reason: "kubeadm has it from 1.37; an API server's client certificate without a group \
+            needs it, and it must be there before such a certificate is used",
+    },
+    Difference {
+        files: &[
+            "Role/kube-system/kubeadm:kubeadm-certs",
+            "RoleBinding/kube-system/kubeadm:kubeadm-certs",
+        ],
+        field: "(object)",
+        kubeadm: None,
+        ours: Some("present"),
+        reason: "kubeadm makes it when certificates are uploaded, which the fixture does not",
+    },
+    Difference {
+        files: &["Deployment/kube-system/coredns"],
+        field: "spec.template.spec.containers[coredns].securityContext.capabilities.drop[0]",
+        kubeadm: Some("all"),
+        ours: Some("ALL"),
+        reason: "the same to every runtime, and the only spelling that Pod Security accepts",
+    },
+    Difference {
+        files: &["Service/kube-system/kube-dns"],
+        field: "metadata.labels.kubernetes.io/name",
+        kubeadm: Some("KubeDNS"),
+        ours: Some("CoreDNS"),
+        reason: "a label nothing selects by, as later versions of kubeadm have it",
     },
 ];

@@ -6,7 +6,10 @@ use crate::api::peer::Identity;
 
 fn methods() -> Vec<String> {
     let mut found = Vec::new();
-    for bytes in [machined_proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET] {
+    for bytes in [
+        machined_proto::DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+    ] {
         for file in FileDescriptorSet::decode(bytes).unwrap().file {
             for service in &file.service {
                 let of = |m: &prost_types::MethodDescriptorProto| {
@@ -20,7 +23,10 @@ fn methods() -> Vec<String> {
 }
 
 fn peer(role: Option<Role>) -> Peer {
-    let identity = Identity { name: "somebody".to_owned(), role };
+    let identity = Identity {
+        name: "somebody".to_owned(),
+        role,
+    };
     Peer::new(([127, 0, 0, 1], 1).into(), Some(identity), [0; 32])
 }
 
@@ -67,9 +73,20 @@ fn the_table_names_methods_that_exist() {
 
 #[test]
 fn what_is_not_listed_is_the_admins() {
-    for path in ["/", "", "/machine.v1.MachineService/status", "/machine.v1.MachineService/New"] {
-        assert!(check(Some(&peer(Some(Role::Operator))), path).is_err(), "{path}");
-        assert!(check(Some(&peer(Some(Role::Admin))), path).is_ok(), "{path}");
+    for path in [
+        "/",
+        "",
+        "/machine.v1.MachineService/status",
+        "/machine.v1.MachineService/New",
+    ] {
+        assert!(
+            check(Some(&peer(Some(Role::Operator))), path).is_err(),
+            "{path}"
+        );
+        assert!(
+            check(Some(&peer(Some(Role::Admin))), path).is_ok(),
+            "{path}"
+        );
     }
 }
 
@@ -85,14 +102,26 @@ fn greater_roles_may_do_what_lesser_ones_may() {
     assert_eq!(row(Some(Role::Reader)), [true, true, false, false]);
     assert_eq!(row(Some(Role::Operator)), [true, true, true, false]);
     assert_eq!(row(Some(Role::Admin)), [true, true, true, true]);
-    assert_eq!(check(None, health).unwrap_err().code(), tonic::Code::Unauthenticated);
+    assert_eq!(
+        check(None, health).unwrap_err().code(),
+        tonic::Code::Unauthenticated
+    );
     let stranger = Peer::new(([127, 0, 0, 1], 1).into(), None, [0; 32]);
     stranger.set_proved();
-    assert!(check(Some(&stranger), health).is_err(), "a code is no certificate");
+    assert!(
+        check(Some(&stranger), health).is_err(),
+        "a code is no certificate"
+    );
 }
 
 #[test]
 fn the_greatest_organization_counts() {
-    assert_eq!(Role::of(["machined:reader", "machined:operator"]), Some(Role::Operator));
-    assert_eq!(Role::of(["machined:node", "system:masters", "Machined:Admin"]), None);
+    assert_eq!(
+        Role::of(["machined:reader", "machined:operator"]),
+        Some(Role::Operator)
+    );
+    assert_eq!(
+        Role::of(["machined:node", "system:masters", "Machined:Admin"]),
+        None
+    );
 }

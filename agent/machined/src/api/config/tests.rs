@@ -2,7 +2,10 @@ use super::*;
 use crate::api::fixture::{cluster, configured};
 
 fn request(document: &str) -> v1::ApplyConfigRequest {
-    v1::ApplyConfigRequest { document: document.as_bytes().to_vec(), ..Default::default() }
+    v1::ApplyConfigRequest {
+        document: document.as_bytes().to_vec(),
+        ..Default::default()
+    }
 }
 
 fn changed(document: &str) -> String {
@@ -11,10 +14,7 @@ fn changed(document: &str) -> String {
     changed
 }
 
-async fn applied(
-    ledger: &Arc<Ledger>,
-    request: v1::ApplyConfigRequest,
-) -> Result<Applied, Status> {
+async fn applied(ledger: &Arc<Ledger>, request: v1::ApplyConfigRequest) -> Result<Applied, Status> {
     apply(ledger, request, "alice".to_owned()).await
 }
 
@@ -22,11 +22,15 @@ async fn applied(
 async fn a_change_is_accepted_with_its_diff_and_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = configured(directory.path());
-    let done = applied(&ledger, request(&changed(&cluster().control_plane))).await.unwrap();
+    let done = applied(&ledger, request(&changed(&cluster().control_plane)))
+        .await
+        .unwrap();
     let response = done.response;
     assert!(done.accepted && response.changed);
     assert_eq!(response.generation, 2);
-    assert!(response.diff.contains("-  hostname: cp1") && response.diff.contains("+  hostname: cp2"));
+    assert!(
+        response.diff.contains("-  hostname: cp1") && response.diff.contains("+  hostname: cp2")
+    );
     assert!(!response.diff.contains("PRIVATE KEY"), "{}", response.diff);
     let shown = get(&ledger, 0).unwrap();
     assert_eq!(shown.generation, 2);
@@ -34,14 +38,19 @@ async fn a_change_is_accepted_with_its_diff_and_without_secrets() {
     let history = history(&ledger).generations;
     assert_eq!(history.len(), 2);
     assert!(history[1].current && !history[0].current);
-    assert_eq!((&*history[1].by, &*history[1].state), ("alice", "confirmed"));
+    assert_eq!(
+        (&*history[1].by, &*history[1].state),
+        ("alice", "confirmed")
+    );
 }
 
 #[tokio::test]
 async fn the_same_document_is_no_news() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = configured(directory.path());
-    let done = applied(&ledger, request(&cluster().control_plane)).await.unwrap();
+    let done = applied(&ledger, request(&cluster().control_plane))
+        .await
+        .unwrap();
     assert!(!done.accepted && !done.response.changed);
     assert_eq!((done.response.generation, &*done.response.diff), (1, ""));
     assert_eq!(ledger.list().len(), 1);
@@ -53,13 +62,23 @@ async fn a_stale_expectation_is_refused() {
     let ledger = configured(directory.path());
     for dry_run in [true, false] {
         let document = changed(&cluster().control_plane);
-        let stale = v1::ApplyConfigRequest { expected_generation: 7, dry_run, ..request(&document) };
+        let stale = v1::ApplyConfigRequest {
+            expected_generation: 7,
+            dry_run,
+            ..request(&document)
+        };
         let status = applied(&ledger, stale).await.err().unwrap();
         assert_eq!(status.code(), tonic::Code::Aborted);
     }
     let document = changed(&cluster().control_plane);
-    let right = v1::ApplyConfigRequest { expected_generation: 1, ..request(&document) };
-    assert_eq!(applied(&ledger, right).await.unwrap().response.generation, 2);
+    let right = v1::ApplyConfigRequest {
+        expected_generation: 1,
+        ..request(&document)
+    };
+    assert_eq!(
+        applied(&ledger, right).await.unwrap().response.generation,
+        2
+    );
 }
 
 #[tokio::test]
@@ -77,16 +96,27 @@ async fn refused_and_dry_requests_leave_a_pending_try_alone() {
     assert!(done.response.revert_at_ms > crate::status::now_ms() + 590_000);
     assert_eq!(ledger.pending_try().unwrap().0, 2);
 
-    let dry = v1::ApplyConfigRequest { dry_run: true, ..request(&cluster().control_plane) };
+    let dry = v1::ApplyConfigRequest {
+        dry_run: true,
+        ..request(&cluster().control_plane)
+    };
     let done = applied(&ledger, dry).await.unwrap();
     assert!(!done.accepted && done.response.changed);
-    for bad in ["", "nonsense: [", "apiVersion: machined/v1\nkind: MachineConfig\n", "\u{0}"] {
+    for bad in [
+        "",
+        "nonsense: [",
+        "apiVersion: machined/v1\nkind: MachineConfig\n",
+        "\u{0}",
+    ] {
         let status = applied(&ledger, request(bad)).await.err().unwrap();
         assert_eq!(status.code(), tonic::Code::InvalidArgument, "{bad:?}");
     }
     let huge = "x".repeat(machined_proto::DOCUMENT_LIMIT + 1);
     assert!(applied(&ledger, request(&huge)).await.is_err());
-    let other = applied(&ledger, request(&cluster().worker)).await.err().unwrap();
+    let other = applied(&ledger, request(&cluster().worker))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(other.code(), tonic::Code::FailedPrecondition);
     let long = v1::ApplyConfigRequest {
         mode: v1::ApplyMode::Try.into(),
@@ -94,13 +124,18 @@ async fn refused_and_dry_requests_leave_a_pending_try_alone() {
         ..request(&document)
     };
     assert!(applied(&ledger, long).await.is_err());
-    let unknown = v1::ApplyConfigRequest { mode: 77, ..request(&document) };
+    let unknown = v1::ApplyConfigRequest {
+        mode: 77,
+        ..request(&document)
+    };
     assert!(applied(&ledger, unknown).await.is_err());
 
     assert_eq!(ledger.list().len(), 2, "the ledger was not written");
     assert_eq!(ledger.pending_try().unwrap().0, 2, "the try still pends");
     // Sending what was in force before is how to call it off at once.
-    let back = applied(&ledger, request(&cluster().control_plane)).await.unwrap();
+    let back = applied(&ledger, request(&cluster().control_plane))
+        .await
+        .unwrap();
     assert_eq!(back.response.generation, 3);
     assert!(ledger.pending_try().is_none());
 }
@@ -110,7 +145,9 @@ async fn secrets_need_not_be_sent_again() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = configured(directory.path());
     let before = ledger.current().unwrap();
-    let done = applied(&ledger, request(&changed(&cluster().config))).await.unwrap();
+    let done = applied(&ledger, request(&changed(&cluster().config)))
+        .await
+        .unwrap();
     assert_eq!(done.response.generation, 2);
     let after = ledger.current().unwrap();
     assert_eq!(after.bundle.secrets, before.bundle.secrets);
@@ -121,24 +158,39 @@ async fn secrets_need_not_be_sent_again() {
 async fn a_machine_stays_what_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = configured(directory.path());
-    let status = applied(&ledger, request(&cluster().worker)).await.err().unwrap();
+    let status = applied(&ledger, request(&cluster().worker))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-    assert!(status.message().starts_with("machine.role: "), "{}", status.message());
+    assert!(
+        status.message().starts_with("machine.role: "),
+        "{}",
+        status.message()
+    );
 }
 
 #[tokio::test]
 async fn rollback_is_a_new_generation() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = configured(directory.path());
-    applied(&ledger, request(&changed(&cluster().control_plane))).await.unwrap();
+    applied(&ledger, request(&changed(&cluster().control_plane)))
+        .await
+        .unwrap();
     let to = |generation, expected_generation| v1::RollbackConfigRequest {
         generation,
         expected_generation,
     };
     let by = || "alice".to_owned();
     let code = |result: Result<u64, Status>| result.unwrap_err().code();
-    assert_eq!(code(rollback(&ledger, &to(9, 0), by())), tonic::Code::NotFound);
-    assert_eq!(code(rollback(&ledger, &to(1, 1), by())), tonic::Code::Aborted);
+    assert_eq!(
+        code(rollback(&ledger, &to(9, 0), by())),
+        tonic::Code::NotFound
+    );
+    assert_eq!(
+        code(rollback(&ledger, &to(1, 1), by())),
+        tonic::Code::Aborted
+    );
     assert_eq!(rollback(&ledger, &to(1, 2), by()).unwrap(), 3);
     let current = ledger.current().unwrap();
     assert_eq!(current.text.expose(), cluster().control_plane);

@@ -10,7 +10,9 @@ use crate::api::tls::Credentials;
 #[derive(Debug, thiserror::Error)]
 pub enum AnchorError {
     /// Not the three parts.
-    #[error("the enrolment bundle has {certificates} certificates and {keys} keys; it needs the machine's certificate, the machine authority's, and one key")]
+    #[error(
+        "the enrolment bundle has {certificates} certificates and {keys} keys; it needs the machine's certificate, the machine authority's, and one key"
+    )]
     Parts {
         /// Certificates found.
         certificates: usize,
@@ -47,8 +49,9 @@ impl Anchor {
     /// the key of the former, in any order.
     pub fn from_bundle(bundle: &Secret) -> Result<Self, AnchorError> {
         let blocks = blocks(bundle.expose());
-        let (certificates, keys): (Vec<_>, Vec<_>) =
-            blocks.into_iter().partition(|block| block.starts_with("-----BEGIN CERTIFICATE-----"));
+        let (certificates, keys): (Vec<_>, Vec<_>) = blocks
+            .into_iter()
+            .partition(|block| block.starts_with("-----BEGIN CERTIFICATE-----"));
         let ([one, other], [key]) = (certificates.as_slice(), keys.as_slice()) else {
             let (certificates, keys) = (certificates.len(), keys.len());
             return Err(AnchorError::Parts { certificates, keys });
@@ -141,12 +144,24 @@ mod tests {
             refused(&[&certificate, theirs.certificate_pem(), &key]),
             AnchorError::Issuer
         ));
-        assert!(matches!(refused(&[&certificate, ca, &other_key]), AnchorError::Key));
-        assert!(matches!(refused(&[&certificate, &certificate, &key]), AnchorError::Authority));
+        assert!(matches!(
+            refused(&[&certificate, ca, &other_key]),
+            AnchorError::Key
+        ));
+        assert!(matches!(
+            refused(&[&certificate, &certificate, &key]),
+            AnchorError::Authority
+        ));
         assert!(matches!(
             refused(&[&certificate, &key]),
-            AnchorError::Parts { certificates: 1, keys: 1 }
+            AnchorError::Parts {
+                certificates: 1,
+                keys: 1
+            }
         ));
-        assert!(matches!(refused(&["-----BEGIN "]), AnchorError::Parts { .. }));
+        assert!(matches!(
+            refused(&["-----BEGIN "]),
+            AnchorError::Parts { .. }
+        ));
     }
 }

@@ -58,7 +58,12 @@ struct State {
 impl State {
     fn fresh() -> Result<Self, PkiError> {
         let code = EnrolmentCode::generate()?;
-        Ok(Self { code: Some(code), wrong: 0, not_before: None, guessed: HashSet::new() })
+        Ok(Self {
+            code: Some(code),
+            wrong: 0,
+            not_before: None,
+            guessed: HashSet::new(),
+        })
     }
 }
 
@@ -69,7 +74,10 @@ impl Attempts {
         if let Some(code) = &state.code {
             show(code);
         }
-        Ok(Self { show, state: Mutex::new(state) })
+        Ok(Self {
+            show,
+            state: Mutex::new(state),
+        })
     }
 
     /// The machine's own proof in return for a right one.
@@ -148,9 +156,18 @@ mod tests {
         let right = code.proof(Side::Client, b"channel");
         let answer = attempts.prove(OPERATOR, b"channel", &right, now).unwrap();
         assert!(code.verify(Side::Machine, b"channel", &answer));
-        assert_eq!(attempts.prove(OPERATOR, b"other", &right, now), Err(Refusal::Wrong));
-        assert_eq!(attempts.prove(OPERATOR, b"channel", &answer, now), Err(Refusal::Wrong));
-        assert_eq!(attempts.prove(OPERATOR, b"channel", b"", now), Err(Refusal::Wrong));
+        assert_eq!(
+            attempts.prove(OPERATOR, b"other", &right, now),
+            Err(Refusal::Wrong)
+        );
+        assert_eq!(
+            attempts.prove(OPERATOR, b"channel", &answer, now),
+            Err(Refusal::Wrong)
+        );
+        assert_eq!(
+            attempts.prove(OPERATOR, b"channel", b"", now),
+            Err(Refusal::Wrong)
+        );
     }
 
     #[test]
@@ -158,12 +175,18 @@ mod tests {
         let (attempts, shown) = attempts();
         let now = Instant::now();
         for _ in 0..FREE {
-            assert_eq!(attempts.prove(STRANGER, b"x", b"guess", now), Err(Refusal::Wrong));
+            assert_eq!(
+                attempts.prove(STRANGER, b"x", b"guess", now),
+                Err(Refusal::Wrong)
+            );
         }
         let wait = Refusal::Wait(FIRST_WAIT);
         assert_eq!(attempts.prove(STRANGER, b"x", b"guess", now), Err(wait));
         let later = now + FIRST_WAIT;
-        assert_eq!(attempts.prove(STRANGER, b"x", b"guess", later), Err(Refusal::Wrong));
+        assert_eq!(
+            attempts.prove(STRANGER, b"x", b"guess", later),
+            Err(Refusal::Wrong)
+        );
         let wait = Refusal::Wait(FIRST_WAIT * 2);
         assert_eq!(attempts.prove(STRANGER, b"x", b"guess", later), Err(wait));
 
@@ -180,15 +203,28 @@ mod tests {
         let (attempts, shown) = attempts();
         let mut now = Instant::now();
         for _ in 1..WORN_OUT {
-            assert_eq!(attempts.prove(STRANGER, b"x", b"guess", now), Err(Refusal::Wrong));
+            assert_eq!(
+                attempts.prove(STRANGER, b"x", b"guess", now),
+                Err(Refusal::Wrong)
+            );
             now += LONGEST_WAIT;
         }
-        assert_eq!(attempts.prove(STRANGER, b"x", b"guess", now), Err(Refusal::Exchanged));
+        assert_eq!(
+            attempts.prove(STRANGER, b"x", b"guess", now),
+            Err(Refusal::Exchanged)
+        );
         let shown = shown.lock().unwrap();
         let (old, new) = (&shown[0], &shown[1]);
         let proof = old.proof(Side::Client, b"x");
-        assert_eq!(attempts.prove(OPERATOR, b"x", &proof, now), Err(Refusal::Wrong));
-        assert!(attempts.prove(OPERATOR, b"x", &new.proof(Side::Client, b"x"), now).is_ok());
+        assert_eq!(
+            attempts.prove(OPERATOR, b"x", &proof, now),
+            Err(Refusal::Wrong)
+        );
+        assert!(
+            attempts
+                .prove(OPERATOR, b"x", &new.proof(Side::Client, b"x"), now)
+                .is_ok()
+        );
     }
 
     #[test]

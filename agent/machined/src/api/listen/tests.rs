@@ -11,20 +11,31 @@ fn one_source_cannot_take_every_place() {
     })
     .collect();
     assert_eq!(held.len(), PER_SOURCE);
-    assert!(Door::enter(&door, "10.0.2.2".parse().unwrap()).is_some(), "others still get in");
+    assert!(
+        Door::enter(&door, "10.0.2.2".parse().unwrap()).is_some(),
+        "others still get in"
+    );
     held.pop();
-    assert!(Door::enter(&door, greedy).is_some(), "a place is given back");
+    assert!(
+        Door::enter(&door, greedy).is_some(),
+        "a place is given back"
+    );
 }
 
 #[test]
 fn unfinished_handshakes_are_bounded_and_everything_is_given_back() {
     let door = Arc::new(Door::default());
     let from = |n: u8| IpAddr::from([10, 0, n, 1]);
-    let held: Vec<_> = (0..=255).map_while(|n| Door::enter(&door, from(n))).collect();
+    let held: Vec<_> = (0..=255)
+        .map_while(|n| Door::enter(&door, from(n)))
+        .collect();
     assert_eq!(held.len(), HANDSHAKES);
     drop(held);
     let counts = door.lock();
-    assert_eq!((counts.all, counts.handshakes, counts.sources.len()), (0, 0, 0));
+    assert_eq!(
+        (counts.all, counts.handshakes, counts.sources.len()),
+        (0, 0, 0)
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::rbac::{account, cluster_binding, cluster_role};
 use super::{SYSTEM, config_map, service_account};
 use crate::render::kubelet::dns_address;
-use crate::render::marks::role_taint_keys;
+use crate::render::marks::role_keys;
 use crate::render::{gates, images};
 
 const NAME: &str = "coredns";
@@ -69,7 +69,7 @@ fn deployment(config: &MachineConfig, prefix: &str) -> Value {
     let version = *config.kubernetes_version();
     let labels = json!({ "k8s-app": "kube-dns" });
     let mut tolerations = vec![json!({ "key": "CriticalAddonsOnly", "operator": "Exists" })];
-    for key in role_taint_keys(version) {
+    for key in role_keys(version) {
         tolerations.push(json!({ "key": key, "effect": "NoSchedule" }));
     }
     let mut pod = json!({

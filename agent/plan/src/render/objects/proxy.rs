@@ -106,7 +106,10 @@ fn daemon_set(config: &MachineConfig) -> Value {
                     "hostNetwork": true,
                     "serviceAccountName": NAME,
                     "nodeSelector": { "kubernetes.io/os": "linux" },
-                    "tolerations": [{ "operator": "Exists" }],
+                    "tolerations": [
+                        { "key": "CriticalAddonsOnly", "operator": "Exists" },
+                        { "operator": "Exists" },
+                    ],
                     "containers": [{
                         "name": NAME,
                         "image": program.image,

@@ -1,0 +1,69 @@
+//! The secrets, a document of their own.
+
+use machine_pki::Secret;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{API_VERSION, CLUSTER_SECRETS};
+
+/// The cluster's secrets. Keep it apart from the `MachineConfig`; no answer of the API shows it.
+///
+/// A control plane machine needs every key, to sign certificates. A worker must hold none: its
+/// document has only the certificates of `machineCA` and `kubernetesCA`, and the bootstrap token.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ClusterSecrets")]
+pub(crate) struct SecretsDocument {
+    /// Always `machined/v1`.
+    #[schemars(extend("const" = API_VERSION))]
+    #[allow(dead_code, reason = "judged before the shape is")]
+    pub(crate) api_version: String,
+    /// Always `ClusterSecrets`.
+    #[schemars(extend("const" = CLUSTER_SECRETS))]
+    #[allow(dead_code, reason = "judged before the shape is")]
+    pub(crate) kind: String,
+    /// The authority of the machine API: its servers and its clients.
+    #[serde(rename = "machineCA")]
+    pub(crate) machine_ca: CaSection,
+    /// The authority of the Kubernetes API.
+    #[serde(rename = "kubernetesCA")]
+    pub(crate) kubernetes_ca: CaSection,
+    /// The authority of etcd's servers, peers and clients.
+    #[serde(rename = "etcdCA")]
+    pub(crate) etcd_ca: Option<CaSection>,
+    /// The authority of the API server's aggregation clients.
+    #[serde(rename = "frontProxyCA")]
+    pub(crate) front_proxy_ca: Option<CaSection>,
+    /// The key pair that signs service account tokens.
+    pub(crate) service_account: Option<ServiceAccountSection>,
+    /// The token a new node first speaks to the cluster with, `abcdef.0123456789abcdef`.
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(crate) bootstrap_token: Option<Secret>,
+    /// The key that encrypts Kubernetes Secrets inside etcd: 32 bytes in base64.
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(crate) encryption_key: Option<Secret>,
+}
+
+/// A certificate authority.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "CertificateAuthority")]
+pub(crate) struct CaSection {
+    /// The certificate, PEM.
+    pub(crate) certificate: String,
+    /// Its private key, PEM (PKCS#8). Required on a control plane machine, refused on a worker.
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(crate) key: Option<Secret>,
+}
+
+/// The key pair that signs service account tokens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ServiceAccount")]
+pub(crate) struct ServiceAccountSection {
+    /// The private key, PEM. Required on a control plane machine, refused on a worker.
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(crate) key: Option<Secret>,
+    /// The public key, PEM.
+    pub(crate) public: String,
+}

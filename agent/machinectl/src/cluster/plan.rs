@@ -1,0 +1,191 @@
+//! What a local cluster is to be: its machines and their documents.
+
+use std::net::TcpListener;
+
+use machine_config::generate::{self, ClusterDescription, NodeDescription};
+use machine_config::{ClusterSecrets, Role};
+use machine_pki::Secret;
+use serde_json::{Value, json};
+
+use super::args::CreateArgs;
+use super::state::{Machine, State};
+use crate::failure::Failure;
+use crate::files;
+use crate::target::Node;
+
+/// QEMU's user network gives its only guest this address.
+const ALONE: &str = "10.0.2.15";
+/// A range for documentation: no network that a workstation reaches is hidden by it.
+const SHARED: &str = "198.51.100";
+
+/// The machines: one control plane machine and the workers.
+pub(super) fn machines(args: &CreateArgs) -> Result<State, Failure> {
+    let workers = usize::from(args.workers);
+    let shared = workers > 0;
+    let ports = free_ports(2 * (workers + 1) + 1)?;
+    let (shared_port, rest) = ports.split_first().ok_or_else(no_port)?;
+    let mut machines = Vec::new();
+    for (index, pair) in rest.chunks_exact(2).enumerate() {
+        let name = if index == 0 {
+            "cp1".to_owned()
+        } else {
+            format!("w{index}")
+        };
+        let id = machine_pki::random_id()
+            .map_err(|error| Failure::failed(format!("make an identity for {name}: {error}")))?;
+        machines.push(Machine {
+            name,
+            api_port: pair[0],
+            kubernetes_port: pair[1],
+            id,
+            address: shared.then(|| format!("{SHARED}.{}", 11 + index)),
+        });
+    }
+    let shared_port = shared.then_some(*shared_port);
+    Ok(State {
+        name: args.name.clone(),
+        shared_port,
+        machines,
+    })
+}
+
+fn no_port() -> Failure {
+    Failure::failed("this host has no free port")
+}
+
+/// Ports that are free now. All are held until all are found, so no two are the same.
+fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
+    let held: Result<Vec<_>, _> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect();
+    let told = |error: std::io::Error| {
+        Failure::failed(format!("find a free port: {}", files::plain(&error)))
+    };
+    let held = held.map_err(told)?;
+    held.iter()
+        .map(|held| held.local_addr().map(|addr| addr.port()).map_err(told))
+        .collect()
+}
+
+/// How this host reaches the machines.
+pub(super) fn nodes(state: &State) -> Vec<Node> {
+    let node = |machine: &Machine| Node {
+        name: machine.name.clone(),
+        address: format!("127.0.0.1:{}", machine.api_port),
+    };
+    state.machines.iter().map(node).collect()
+}
+
+/// Each machine's document stream, in the machines' order.
+pub(super) fn documents(
+    state: &State,
+    secrets: &ClusterSecrets,
+    args: &CreateArgs,
+) -> Result<Vec<Secret>, Failure> {
+    let first = state
+        .machines
+        .first()
+        .and_then(|first| first.address.as_deref());
+    let described = state
+        .machines
+        .iter()
+        .enumerate()
+        .map(|(index, machine)| NodeDescription {
+            hostname: machine.name.clone(),
+            role: if index == 0 {
+                Role::ControlPlane
+            } else {
+                Role::Worker
+            },
+        });
+    let description = ClusterDescription {
+        name: state.name.clone(),
+        endpoint: format!("{}:6443", first.unwrap_or(ALONE)),
+        kubernetes_version: args.kubernetes_version.clone(),
+        nodes: described.collect(),
+        // What this host's ports lead to.
+        cert_sans: vec!["127.0.0.1".into()],
+        node_subnets: first.iter().map(|_| format!("{SHARED}.0/24")).collect(),
+        // A cluster of one would run nothing otherwise.
+        allow_scheduling_on_control_planes: state.machines.len() == 1,
+        ..ClusterDescription::default()
+    };
+    let made = generate::documents(&description, secrets)
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    let streams = made
+        .iter()
+        .zip(&state.machines)
+        .map(|(documents, machine)| {
+            let config = match &machine.address {
+                Some(address) => with_cards(&documents.config, machine, address)?,
+                None => documents.config.clone(),
+            };
+            Ok(Secret::new(format!(
+                "{config}---\n{}",
+                documents.secrets.expose()
+            )))
+        });
+    streams.collect()
+}
+
+/// Two cards: one to this host, one to the other machines.
+fn with_cards(config: &str, machine: &Machine, address: &str) -> Result<String, Failure> {
+    let told =
+        |error: String| Failure::failed(format!("make the config of {}: {error}", machine.name));
+    let mut value: Value =
+        serde_saphyr::from_str(config).map_err(|error| told(error.to_string()))?;
+    value["machine"]["network"] = json!({
+        "interfaces": [
+            { "hardwareAddress": machine.mac(0), "dhcp": true },
+            { "hardwareAddress": machine.mac(1), "addresses": [format!("{address}/24")] },
+        ],
+    });
+    serde_saphyr::to_string(&value).map_err(|error| told(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(workers: u8) -> CreateArgs {
+        CreateArgs {
+            name: "local".into(),
+            image: "image".into(),
+            workers,
+            kubernetes_version: "v1.20.2".into(),
+            memory: 4096,
+            cpus: 2,
+            disk: 12,
+        }
+    }
+
+    #[test]
+    fn every_machines_document_is_valid() {
+        let text = generate::secrets(std::time::SystemTime::now()).unwrap();
+        let secrets = machine_config::read_secrets(text.expose().as_bytes()).unwrap();
+        for workers in [0, 2] {
+            let args = args(workers);
+            let state = machines(&args).unwrap();
+            let documents = documents(&state, &secrets, &args).unwrap();
+            assert_eq!(documents.len(), usize::from(workers) + 1);
+            for (document, machine) in documents.iter().zip(&state.machines) {
+                let bundle = machine_config::read(document.expose().as_bytes()).unwrap();
+                assert_eq!(bundle.config.hostname().to_string(), machine.name);
+                assert_eq!(
+                    bundle.config.network().interfaces.len(),
+                    if workers == 0 { 0 } else { 2 }
+                );
+            }
+            let mut ports: Vec<u16> = state
+                .machines
+                .iter()
+                .flat_map(|m| [m.api_port, m.kubernetes_port])
+                .collect();
+            ports.extend(state.shared_port);
+            let count = ports.len();
+            ports.sort_unstable();
+            ports.dedup();
+            assert_eq!(ports.len(), count);
+        }
+    }
+}

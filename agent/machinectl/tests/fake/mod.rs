@@ -1,0 +1,359 @@
+//! A machine's API without a machine: real TLS, real gRPC, canned answers.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use machine_pki::code::{EnrolmentCode, Side};
+use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Usage};
+use machined_proto::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
+use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
+use machined_proto::v1::*;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status};
+
+/// How the machine behaves.
+#[derive(Clone)]
+pub enum Manner {
+    /// Has a config; takes clients of this authority.
+    Configured,
+    /// Waits for its first config; takes clients of this authority.
+    Credential,
+    /// Waits for its first config and shows this code.
+    Code(String),
+    /// Pretends to be a machine with a code: sends the client's own proof back.
+    Reflects,
+}
+
+/// What a machine was given, and where it is.
+#[derive(Clone, Default)]
+pub struct Seen {
+    pub documents: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub proofs: Arc<Mutex<u32>>,
+}
+
+#[derive(Clone)]
+struct Fake {
+    manner: Manner,
+    seen: Seen,
+}
+
+pub fn authority() -> Authority {
+    Authority::generate(AuthorityKind::Machine, SystemTime::now()).unwrap()
+}
+
+fn leaf(authority: &Authority, name: &str, organization: &str) -> Issued {
+    let request = LeafRequest {
+        common_name: name.into(),
+        organizations: vec![organization.into()],
+        usage: Usage::Server,
+        dns: [name.to_owned()].into(),
+        ips: Default::default(),
+        lifetime: Duration::from_secs(3600),
+    };
+    authority.issue(&request, SystemTime::now()).unwrap()
+}
+
+/// Starts a machine named `cp1` on a free port of the loopback address.
+pub fn start(authority: &Authority, manner: Manner) -> (u16, Seen) {
+    let organization = match manner {
+        Manner::Configured => "machined:node",
+        Manner::Credential => "machined:enrolment",
+        _ => "machined:maintenance",
+    };
+    let issued = leaf(authority, "cp1", organization);
+    let chain = vec![CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(issued.key.expose().as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap();
+    let builder = match manner {
+        Manner::Configured | Manner::Credential => {
+            let mut roots = RootCertStore::empty();
+            let pem = authority.certificate_pem().as_bytes();
+            roots
+                .add(CertificateDer::from_pem_slice(pem).unwrap())
+                .unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let seen = Seen::default();
+    let fake = Fake {
+        manner,
+        seen: seen.clone(),
+    };
+    let (send, port) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(serve(config, fake, send));
+    });
+    (port.recv().unwrap(), seen)
+}
+
+async fn serve(config: ServerConfig, fake: Fake, port: std::sync::mpsc::Sender<u16>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    port.send(listener.local_addr().unwrap().port()).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let (send, accepted) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let (acceptor, send) = (acceptor.clone(), send.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(tcp).await {
+                    let _ = send
+                        .send(Ok::<_, std::io::Error>(Accepted::new(stream)))
+                        .await;
+                }
+            });
+        }
+    });
+    let mut server = tonic::transport::Server::builder();
+    let router = match fake.manner {
+        Manner::Configured => server.add_service(MachineServiceServer::new(fake)),
+        _ => server.add_service(EnrolmentServiceServer::new(fake)),
+    };
+    let incoming = tokio_stream::wrappers::ReceiverStream::new(accepted);
+    router.serve_with_incoming(incoming).await.unwrap();
+}
+
+/// A TLS stream that tells its exporter to the calls that come over it.
+struct Accepted {
+    inner: TlsStream<tokio::net::TcpStream>,
+    exporter: Exporter,
+}
+
+#[derive(Clone)]
+struct Exporter([u8; 32]);
+
+impl Accepted {
+    fn new(inner: TlsStream<tokio::net::TcpStream>) -> Self {
+        let label = b"EXPORTER-machined-enrolment";
+        let exporter = inner
+            .get_ref()
+            .1
+            .export_keying_material([0; 32], label, None)
+            .unwrap();
+        Self {
+            inner,
+            exporter: Exporter(exporter),
+        }
+    }
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = Exporter;
+    fn connect_info(&self) -> Exporter {
+        self.exporter.clone()
+    }
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(value: T) -> Answer<T> {
+    Ok(Response::new(value))
+}
+
+#[tonic::async_trait]
+impl EnrolmentService for Fake {
+    async fn prove(&self, request: Request<ProveRequest>) -> Answer<ProveResponse> {
+        *self.seen.proofs.lock().unwrap() += 1;
+        let Exporter(exporter) = request.extensions().get::<Exporter>().unwrap().clone();
+        let proof = request.into_inner().proof;
+        let Manner::Code(code) = &self.manner else {
+            return answer(ProveResponse { proof });
+        };
+        let code = EnrolmentCode::parse(code).unwrap();
+        if !code.verify(Side::Client, &exporter, &proof) {
+            return Err(Status::permission_denied("the proof does not fit"));
+        }
+        answer(ProveResponse {
+            proof: code.proof(Side::Machine, &exporter).to_vec(),
+        })
+    }
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Answer<EnrolResponse> {
+        self.seen
+            .documents
+            .lock()
+            .unwrap()
+            .push(request.into_inner().document);
+        answer(EnrolResponse { generation: 1 })
+    }
+}
+
+type Stream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+fn stream<T: Send + 'static>(items: Vec<T>) -> Answer<Stream<T>> {
+    answer(Box::pin(tokio_stream::iter(items.into_iter().map(Ok))))
+}
+
+#[tonic::async_trait]
+impl MachineService for Fake {
+    async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
+        answer(VersionResponse {
+            version: "9.9.9".into(),
+            ..Default::default()
+        })
+    }
+    async fn apply_config(
+        &self,
+        request: Request<ApplyConfigRequest>,
+    ) -> Answer<ApplyConfigResponse> {
+        let request = request.into_inner();
+        if request.expected_generation == 7 {
+            return Err(Status::failed_precondition(
+                "the newest generation is 2, not 7",
+            ));
+        }
+        self.seen.documents.lock().unwrap().push(request.document);
+        answer(ApplyConfigResponse {
+            generation: 2,
+            changed: true,
+            ..Default::default()
+        })
+    }
+    async fn confirm_config(
+        &self,
+        _: Request<ConfirmConfigRequest>,
+    ) -> Answer<ConfirmConfigResponse> {
+        Err(Status::failed_precondition("no config is being tried"))
+    }
+    async fn get_config(&self, request: Request<GetConfigRequest>) -> Answer<GetConfigResponse> {
+        let generation = match request.into_inner().generation {
+            0 => 2,
+            asked => asked,
+        };
+        let document = format!("same: line\ngeneration: {generation}\n");
+        answer(GetConfigResponse {
+            generation,
+            document,
+        })
+    }
+    async fn list_generations(
+        &self,
+        _: Request<ListGenerationsRequest>,
+    ) -> Answer<ListGenerationsResponse> {
+        let one = |number| Generation {
+            number,
+            state: "confirmed".into(),
+            ..Default::default()
+        };
+        answer(ListGenerationsResponse {
+            generations: vec![one(1), one(2)],
+        })
+    }
+    async fn rollback_config(
+        &self,
+        _: Request<RollbackConfigRequest>,
+    ) -> Answer<RollbackConfigResponse> {
+        answer(RollbackConfigResponse { generation: 3 })
+    }
+    async fn bootstrap(&self, _: Request<BootstrapRequest>) -> Answer<BootstrapResponse> {
+        answer(BootstrapResponse {
+            order: "order-1".into(),
+        })
+    }
+    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+        answer(StatusResponse {
+            hostname: "cp1".into(),
+            role: "controlplane".into(),
+            generation: 2,
+            settled: true,
+            node_ready: true,
+            ..Default::default()
+        })
+    }
+    async fn inspect(&self, _: Request<InspectRequest>) -> Answer<InspectResponse> {
+        answer(InspectResponse {
+            json: r#"{"stages":[]}"#.into(),
+        })
+    }
+    type EventsStream = Stream<Event>;
+    async fn events(&self, _: Request<EventsRequest>) -> Answer<Self::EventsStream> {
+        let event = |number, kind: &str| Event {
+            number,
+            kind: kind.into(),
+            ..Default::default()
+        };
+        stream(vec![event(1, "config"), event(2, "audit")])
+    }
+    async fn list_services(&self, _: Request<ListServicesRequest>) -> Answer<ListServicesResponse> {
+        answer(ListServicesResponse::default())
+    }
+    async fn restart_service(
+        &self,
+        _: Request<RestartServiceRequest>,
+    ) -> Answer<RestartServiceResponse> {
+        Err(Status::permission_denied("reader may not restart services"))
+    }
+    type LogsStream = Stream<LogLine>;
+    async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
+        let unit = request.into_inner().unit;
+        stream(vec![LogLine {
+            message: format!("hello from {unit}"),
+            ..Default::default()
+        }])
+    }
+    type DmesgStream = Stream<LogLine>;
+    async fn dmesg(&self, _: Request<DmesgRequest>) -> Answer<Self::DmesgStream> {
+        stream(Vec::new())
+    }
+    async fn kubeconfig(&self, _: Request<KubeconfigRequest>) -> Answer<KubeconfigResponse> {
+        let text = "apiVersion: v1\nkind: Config\ncurrent-context: admin@demo\n\
+            clusters: [{name: demo, cluster: {server: 'https://10.0.2.15:6443', \
+            certificate-authority-data: Y2E=}}]\n\
+            contexts: [{name: admin@demo, context: {cluster: demo, user: admin}}]\n\
+            users: [{name: admin, user: {client-key-data: aw==}}]\n";
+        answer(KubeconfigResponse {
+            kubeconfig: text.into(),
+        })
+    }
+    async fn reboot(&self, _: Request<RebootRequest>) -> Answer<RebootResponse> {
+        answer(RebootResponse {})
+    }
+    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
+        answer(ShutdownResponse {})
+    }
+}
