@@ -17,11 +17,20 @@ pub struct Ran {
 }
 
 /// Runs a command to its end.
-pub fn run(program: &Path, args: &[&str], env: &[(&str, &Path)], seconds: u64) -> anyhow::Result<Ran> {
+pub fn run(
+    program: &Path,
+    args: &[&str],
+    env: &[(&str, &Path)],
+    seconds: u64,
+) -> anyhow::Result<Ran> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let deadline = Deadline::new(seconds, format!("{name} {}", args.join(" ")));
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.envs(env.iter().map(|(key, value)| (key, value)));
     let mut child = command.spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -35,12 +44,29 @@ pub fn run(program: &Path, args: &[&str], env: &[(&str, &Path)], seconds: u64) -
         Err(_) => {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
             let stderr = err.join().unwrap_or_default();
-            anyhow::bail!("{}: {stderr}", deadline.left().err().map_or_else(String::new, |e| e.to_string()));
+            anyhow::bail!(
+                "{}: {stderr}",
+                deadline
+                    .left()
+                    .err()
+                    .map_or_else(String::new, |e| e.to_string())
+            );
         }
     };
-    let (stdout, stderr) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    eprintln!("$ {name} {} => {:?}\n{stdout}{stderr}", args.join(" "), status.code());
-    Ok(Ran { code: status.code().unwrap_or(-1), stdout, stderr })
+    let (stdout, stderr) = (
+        out.join().unwrap_or_default(),
+        err.join().unwrap_or_default(),
+    );
+    eprintln!(
+        "$ {name} {} => {:?}\n{stdout}{stderr}",
+        args.join(" "),
+        status.code()
+    );
+    Ok(Ran {
+        code: status.code().unwrap_or(-1),
+        stdout,
+        stderr,
+    })
 }
 
 fn slurp(mut stream: impl std::io::Read) -> String {
@@ -51,22 +77,53 @@ fn slurp(mut stream: impl std::io::Read) -> String {
 
 /// The machinectl under test, with a config folder of the story's own.
 pub fn machinectl(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<String> {
-    let ran = run(&binary("MACHINECTL", "machinectl")?, args, &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))], seconds)?;
-    anyhow::ensure!(ran.code == 0, "machinectl {} ended with {}:\n{}", args.join(" "), ran.code, ran.stderr);
+    let ran = run(
+        &binary("MACHINECTL", "machinectl")?,
+        args,
+        &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))],
+        seconds,
+    )?;
+    anyhow::ensure!(
+        ran.code == 0,
+        "machinectl {} ended with {}:\n{}",
+        args.join(" "),
+        ran.code,
+        ran.stderr
+    );
     Ok(ran.stdout)
 }
 
 /// The same, expected to be refused; returns what it complained.
 pub fn machinectl_fails(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<Ran> {
-    let ran = run(&binary("MACHINECTL", "machinectl")?, args, &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))], seconds)?;
-    anyhow::ensure!(ran.code != 0, "machinectl {} was to be refused and was not", args.join(" "));
+    let ran = run(
+        &binary("MACHINECTL", "machinectl")?,
+        args,
+        &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))],
+        seconds,
+    )?;
+    anyhow::ensure!(
+        ran.code != 0,
+        "machinectl {} was to be refused and was not",
+        args.join(" ")
+    );
     Ok(ran)
 }
 
 /// Stock kubectl with the story's kubeconfig.
 pub fn kubectl(kubeconfig: &Path, args: &[&str], seconds: u64) -> anyhow::Result<String> {
-    let ran = run(Path::new("kubectl"), args, &[("KUBECONFIG", kubeconfig)], seconds)?;
-    anyhow::ensure!(ran.code == 0, "kubectl {} ended with {}:\n{}", args.join(" "), ran.code, ran.stderr);
+    let ran = run(
+        Path::new("kubectl"),
+        args,
+        &[("KUBECONFIG", kubeconfig)],
+        seconds,
+    )?;
+    anyhow::ensure!(
+        ran.code == 0,
+        "kubectl {} ended with {}:\n{}",
+        args.join(" "),
+        ran.code,
+        ran.stderr
+    );
     Ok(ran.stdout)
 }
 

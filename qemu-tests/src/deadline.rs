@@ -13,8 +13,13 @@ pub fn factor() -> f64 {
     *FACTOR.get_or_init(|| {
         // Two threads, because a guest has two processors: a busy neighbour shows.
         let start = Instant::now();
-        let workers: Vec<_> = (0..2).map(|seed| std::thread::spawn(move || spin(seed))).collect();
-        let sum = workers.into_iter().filter_map(|w| w.join().ok()).fold(0u64, u64::wrapping_add);
+        let workers: Vec<_> = (0..2)
+            .map(|seed| std::thread::spawn(move || spin(seed)))
+            .collect();
+        let sum = workers
+            .into_iter()
+            .filter_map(|w| w.join().ok())
+            .fold(0u64, u64::wrapping_add);
         let took = start.elapsed().as_secs_f64() / REFERENCE.as_secs_f64();
         let factor = took.clamp(1.0, 10.0);
         eprintln!("machine speed factor {factor:.2} ({sum:x})");
@@ -44,13 +49,22 @@ impl Deadline {
         let what = what.into();
         let scaled = Duration::from_secs(seconds).mul_f64(factor());
         eprintln!("waiting up to {} s for {what}", scaled.as_secs());
-        Self { end: Instant::now() + scaled, what, seconds: scaled.as_secs() }
+        Self {
+            end: Instant::now() + scaled,
+            what,
+            seconds: scaled.as_secs(),
+        }
     }
 
     /// What is left, or an error that names the wait.
     pub fn left(&self) -> anyhow::Result<Duration> {
         let left = self.end.saturating_duration_since(Instant::now());
-        anyhow::ensure!(!left.is_zero(), "{} did not happen within {} s", self.what, self.seconds);
+        anyhow::ensure!(
+            !left.is_zero(),
+            "{} did not happen within {} s",
+            self.what,
+            self.seconds
+        );
         Ok(left)
     }
 }

@@ -29,10 +29,19 @@ impl Serial {
                 let _ = file.write_all(&raw);
                 let line = String::from_utf8_lossy(&raw).trim_end().to_owned();
                 raw.clear();
-                shared.lines.lock().unwrap_or_else(PoisonError::into_inner).0.push(line);
+                shared
+                    .lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+                    .push(line);
                 shared.news.notify_all();
             }
-            shared.lines.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+            shared
+                .lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .1 = true;
             shared.news.notify_all();
         });
         Ok(serial)
@@ -49,7 +58,12 @@ impl Serial {
             seen = lines.0.len();
             anyhow::ensure!(!lines.1, "the machine went away before it printed {text:?}");
             let left = deadline.left()?;
-            lines = self.0.news.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+            lines = self
+                .0
+                .news
+                .wait_timeout(lines, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }

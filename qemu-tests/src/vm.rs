@@ -23,9 +23,15 @@ impl Image {
         let directory = std::env::var_os("MACHINED_IMAGE").context(
             "MACHINED_IMAGE must name an image's folder: run the stories by `just stories`",
         )?;
-        let image = Self { directory: directory.into() };
+        let image = Self {
+            directory: directory.into(),
+        };
         for name in ["vmlinuz", "initrd", "disk.raw", "cmdline"] {
-            ensure!(image.file(name).exists(), "no {name} in {}", image.directory.display());
+            ensure!(
+                image.file(name).exists(),
+                "no {name} in {}",
+                image.directory.display()
+            );
         }
         Ok(image)
     }
@@ -69,7 +75,10 @@ impl Drop for Workshop {
         if self.done {
             let _ = std::fs::remove_dir_all(&self.path);
         } else {
-            eprintln!("serial logs and files of this story are kept in {}", self.path.display());
+            eprintln!(
+                "serial logs and files of this story are kept in {}",
+                self.path.display()
+            );
         }
     }
 }
@@ -83,6 +92,25 @@ pub struct Spec {
     pub credentials: Vec<(String, Vec<u8>)>,
     /// Further kernel arguments.
     pub append: String,
+}
+
+impl Spec {
+    // The machine id: the same after each boot of the same machine.
+    fn uuid(&self) -> String {
+        let mut bytes = [0x5a_u8; 16];
+        for (place, byte) in bytes.iter_mut().zip(self.name.bytes()) {
+            *place = byte;
+        }
+        let hex = data_encoding::HEXLOWER.encode(&bytes);
+        format!(
+            "{}-{}-4{}-a{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..]
+        )
+    }
 }
 
 /// A machine that runs.
@@ -113,12 +141,35 @@ impl Machine {
         let (api, kube) = (free_port()?, free_port()?);
         let cmdline = std::fs::read_to_string(image.file("cmdline"))?;
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(accelerator()).args(["-M", "q35", "-m", "4096", "-smp", "2", "-nodefaults"]);
+        command
+            .args(accelerator())
+            .args(["-m", "4096", "-smp", "2", "-nodefaults"]);
+        // What the guests do not use is not probed for.
+        command.args([
+            "-M",
+            "q35,sata=off,smbus=off,i8042=off,vmport=off",
+            "-uuid",
+            &spec.uuid(),
+        ]);
         command.args(["-display", "none", "-no-reboot", "-serial", "stdio"]);
-        command.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
-        command.arg("-append").arg(format!("{} console=ttyS0 {}", cmdline.trim(), spec.append));
-        command.arg("-drive").arg(format!("if=none,id=disk,file={},cache=writeback,discard=unmap", disk.display()));
-        command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
+        command
+            .arg("-kernel")
+            .arg(image.file("vmlinuz"))
+            .arg("-initrd")
+            .arg(image.file("initrd"));
+        command
+            .arg("-append")
+            .arg(format!("{} console=ttyS0 {}", cmdline.trim(), spec.append));
+        command.arg("-drive").arg(format!(
+            "if=none,id=disk,file={},cache=writeback,discard=unmap",
+            disk.display()
+        ));
+        command.args([
+            "-device",
+            "virtio-blk-pci,drive=disk",
+            "-device",
+            "virtio-rng-pci",
+        ]);
         let forward = format!(
             "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{api}-:50000,hostfwd=tcp:127.0.0.1:{kube}-:6443"
         );
@@ -127,9 +178,14 @@ impl Machine {
             let file = shop.path().join(format!("{}-{name}.smbios", spec.name));
             let text = data_encoding::BASE64.encode(content);
             std::fs::write(&file, format!("io.systemd.credential.binary:{name}={text}"))?;
-            command.arg("-smbios").arg(format!("type=11,path={}", file.display()));
+            command
+                .arg("-smbios")
+                .arg(format!("type=11,path={}", file.display()));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().context("start qemu-system-x86_64")?;
         let out = child.stdout.take().context("no serial console")?;
         let serial = Serial::follow(out, &shop.path().join(format!("{}.serial.log", spec.name)))?;
@@ -143,7 +199,10 @@ impl Machine {
 
     /// Waits for a line on the console.
     pub fn console(&self, text: &str, seconds: u64) -> anyhow::Result<String> {
-        self.serial.wait(text, &Deadline::new(seconds, format!("{text:?} on the console")))
+        self.serial.wait(
+            text,
+            &Deadline::new(seconds, format!("{text:?} on the console")),
+        )
     }
 
     /// Takes the power away, at once.
@@ -160,6 +219,9 @@ impl Drop for Machine {
     }
 }
 
+const EMULATED: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmulqdq,+sha-ni,\
+    +bmi1,+bmi2,+movbe,+abm,+rdrand,+rdseed";
+
 /// Free at this moment; whoever else takes it before QEMU does makes QEMU say so.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -169,14 +231,21 @@ fn free_port() -> anyhow::Result<u16> {
 fn accelerator() -> &'static [&'static str] {
     static KVM: OnceLock<bool> = OnceLock::new();
     let works = *KVM.get_or_init(|| {
-        let Some(image) = std::env::var_os("MACHINED_IMAGE") else { return false };
+        let Some(image) = std::env::var_os("MACHINED_IMAGE") else {
+            return false;
+        };
         kvm_runs(&Path::new(&image).join("vmlinuz"))
     });
     if works {
         &["-accel", "kvm", "-cpu", "host"]
     } else {
         // Go takes slow paths with AVX emulated.
-        &["-accel", "tcg,thread=multi", "-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"]
+        &[
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16",
+        ]
     }
 }
 
@@ -186,10 +255,29 @@ fn kvm_runs(kernel: &Path) -> bool {
     if !Path::new("/dev/kvm").exists() {
         return false;
     }
-    let args = ["20", "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-M", "q35", "-m", "512"];
+    let args = [
+        "20",
+        "qemu-system-x86_64",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-M",
+        "q35",
+        "-m",
+        "512",
+    ];
     let probe = Command::new("timeout")
         .args(args)
-        .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel"])
+        .args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+            "-kernel",
+        ])
         .arg(kernel)
         .args(["-append", "console=ttyS0 panic=-1"])
         .stdin(Stdio::null())
@@ -198,6 +286,13 @@ fn kvm_runs(kernel: &Path) -> bool {
     let works = probe.is_ok_and(|o| {
         o.status.success() && String::from_utf8_lossy(&o.stdout).contains("Kernel panic")
     });
-    eprintln!("KVM {}", if works { "runs guests" } else { "does not run guests: emulating" });
+    eprintln!(
+        "KVM {}",
+        if works {
+            "runs guests"
+        } else {
+            "does not run guests: emulating"
+        }
+    );
     works
 }

@@ -85,7 +85,7 @@ impl Progress {
         } else {
             "not Ready"
         };
-        self.tell("node", ready);
+        self.tell("kubernetes node", ready);
     }
 }
 

@@ -17,7 +17,11 @@ pub fn boot_id() -> String {
 /// The present moment, for the ledger.
 pub fn clock() -> impl Fn() -> Now + Send + Sync + 'static {
     let boot_id = boot_id();
-    move || Now { boot_id: boot_id.clone(), boottime_ms: boottime_ms(), wall_ms: now_ms() }
+    move || Now {
+        boot_id: boot_id.clone(),
+        boottime_ms: boottime_ms(),
+        wall_ms: now_ms(),
+    }
 }
 
 // A clock that cannot be read does not exist on Linux; 0 only ends tries early.
@@ -43,8 +47,15 @@ pub fn console(text: &str) {
 
 /// What the console says while there is no config.
 pub fn maintenance_banner(addresses: &[IpAddr], code: Option<&str>) -> String {
-    let at: Vec<_> = addresses.iter().map(|ip| std::net::SocketAddr::new(*ip, machined_proto::PORT).to_string()).collect();
-    let at = if at.is_empty() { "no address yet".to_owned() } else { at.join(", ") };
+    let at: Vec<_> = addresses
+        .iter()
+        .map(|ip| std::net::SocketAddr::new(*ip, machined_proto::PORT).to_string())
+        .collect();
+    let at = if at.is_empty() {
+        "no address yet".to_owned()
+    } else {
+        at.join(", ")
+    };
     match code {
         Some(code) => format!(
             "machined: maintenance, waiting for a config at {at}\n\

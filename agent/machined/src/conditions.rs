@@ -57,9 +57,15 @@ pub fn of(
 
 fn kind_of(message: &str) -> (&'static str, &'static str) {
     if message.contains("No space left") {
-        ("DiskFull", "free space: remove unused images or enlarge the disk")
+        (
+            "DiskFull",
+            "free space: remove unused images or enlarge the disk",
+        )
     } else if message.contains("Read-only file system") {
-        ("DiskReadOnly", "the state partition is damaged: see machinectl dmesg")
+        (
+            "DiskReadOnly",
+            "the state partition is damaged: see machinectl dmesg",
+        )
     } else {
         ("StageFailed", "it is tried again; see machinectl events")
     }
@@ -72,5 +78,11 @@ fn condition(
     next_step: impl Into<String>,
 ) -> Condition {
     let next_step = next_step.into();
-    Condition { name, object: object.to_owned(), message, next_step, since_ms: now_ms() }
+    Condition {
+        name,
+        object: object.to_owned(),
+        message,
+        next_step,
+        since_ms: now_ms(),
+    }
 }

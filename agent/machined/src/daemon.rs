@@ -37,30 +37,50 @@ pub async fn run() -> anyhow::Result<()> {
     let audit = Audit::new(&state.join("audit.log"), Arc::clone(&board));
     let stop = stop_on_signal()?;
     let listener = api::bind(machined_proto::PORT).await.with_context(|| {
-        format!("cannot listen for the machine API on port {}", machined_proto::PORT)
+        format!(
+            "cannot listen for the machine API on port {}",
+            machined_proto::PORT
+        )
     })?;
 
     if ledger.current().is_none() {
         let anchor = anchor()?;
         ready("in maintenance: waiting for a config");
-        let ended =
-            api::maintain(Arc::clone(&listener), anchor, Arc::clone(&ledger), audit.clone(), stop.clone())
-                .await?;
+        let ended = api::maintain(
+            Arc::clone(&listener),
+            anchor,
+            Arc::clone(&ledger),
+            audit.clone(),
+            stop.clone(),
+        )
+        .await?;
         match ended {
             Ended::Stopped => return Ok(()),
             Ended::Enrolled { generation } => {
-                boot::console(&format!("machined: config accepted as generation {generation}"));
-                board.emit("config", format!("generation {generation}"), "accepted by enrolment");
+                boot::console(&format!(
+                    "machined: config accepted as generation {generation}"
+                ));
+                board.emit(
+                    "config",
+                    format!("generation {generation}"),
+                    "accepted by enrolment",
+                );
             }
         }
     }
 
-    let entry = ledger.current().context("the ledger lost the config it has just accepted")?;
+    let entry = ledger
+        .current()
+        .context("the ledger lost the config it has just accepted")?;
     let identity = Identity::new(&entry)?;
     let front = Arc::clone(&identity.front);
     let wake = Wake::default();
     let systemd = system_bus().await?;
-    let hands = Hands { systemd: systemd.clone(), ledger: Arc::clone(&ledger), wake: wake.clone() };
+    let hands = Hands {
+        systemd: systemd.clone(),
+        ledger: Arc::clone(&ledger),
+        wake: wake.clone(),
+    };
     let parts = Parts {
         ledger: Arc::clone(&ledger),
         board: Arc::clone(&board),
@@ -125,9 +145,14 @@ fn anchor() -> anyhow::Result<Anchor> {
 
 fn by_code() -> Anchor {
     let show = |code: &machine_pki::code::EnrolmentCode| {
-        boot::console(&boot::maintenance_banner(&facts::addresses(), Some(&code.to_string())));
+        boot::console(&boot::maintenance_banner(
+            &facts::addresses(),
+            Some(&code.to_string()),
+        ));
     };
-    Anchor::Code { show: Box::new(show) }
+    Anchor::Code {
+        show: Box::new(show),
+    }
 }
 
 async fn system_bus() -> anyhow::Result<Systemd> {
@@ -145,7 +170,10 @@ async fn system_bus() -> anyhow::Result<Systemd> {
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let cancel = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -159,6 +187,9 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 
 // Outside systemd nobody listens, which is fine.
 fn ready(status: &str) {
-    let states = [sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(status)];
+    let states = [
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(status),
+    ];
     let _ = sd_notify::notify(&states);
 }

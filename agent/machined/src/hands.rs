@@ -44,7 +44,10 @@ impl Hands {
                 result: unit.result,
                 restarts: unit.restarts,
             }),
-            Probe::Absent => Ok(ServiceState { name: name.to_owned(), ..ServiceState::default() }),
+            Probe::Absent => Ok(ServiceState {
+                name: name.to_owned(),
+                ..ServiceState::default()
+            }),
             Probe::Unreadable(why) => Err(format!("cannot read {name}: {why}")),
         }
     }
@@ -59,7 +62,10 @@ impl api::Hands for Hands {
     fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>> {
         async {
             let states = SERVICES.iter().map(|name| self.state(name));
-            futures_util::future::join_all(states).await.into_iter().collect()
+            futures_util::future::join_all(states)
+                .await
+                .into_iter()
+                .collect()
         }
         .boxed()
     }
@@ -68,9 +74,15 @@ impl api::Hands for Hands {
         async move {
             if !SERVICES.contains(&service.as_str()) {
                 let known = SERVICES.join(", ");
-                return Err(format!("cannot restart {service}: the services here are {known}"));
+                return Err(format!(
+                    "cannot restart {service}: the services here are {known}"
+                ));
             }
-            let done = self.systemd.restart(&service).await.map_err(|e| e.to_string());
+            let done = self
+                .systemd
+                .restart(&service)
+                .await
+                .map_err(|e| e.to_string());
             self.wake.wake();
             done
         }
@@ -80,7 +92,10 @@ impl api::Hands for Hands {
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
             let manager = self.login().await?;
-            manager.reboot(false).await.map_err(|e| format!("cannot reboot this machine: {e}"))
+            manager
+                .reboot(false)
+                .await
+                .map_err(|e| format!("cannot reboot this machine: {e}"))
         }
         .boxed()
     }
@@ -88,7 +103,10 @@ impl api::Hands for Hands {
     fn shutdown(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
             let manager = self.login().await?;
-            manager.power_off(false).await.map_err(|e| format!("cannot power off this machine: {e}"))
+            manager
+                .power_off(false)
+                .await
+                .map_err(|e| format!("cannot power off this machine: {e}"))
         }
         .boxed()
     }
@@ -104,9 +122,9 @@ impl api::Hands for Hands {
                 Probe::Seen(()) => Err("this machine's etcd has data already: \
                     it belongs to a cluster, and a bootstrap would make a second one"
                     .to_owned()),
-                Probe::Unreadable(why) => {
-                    Err(format!("cannot tell whether this machine's etcd has data: {why}"))
-                }
+                Probe::Unreadable(why) => Err(format!(
+                    "cannot tell whether this machine's etcd has data: {why}"
+                )),
             }
         }
         .boxed()

@@ -30,14 +30,21 @@ impl Identity {
     pub fn new(entry: &Entry) -> anyhow::Result<Self> {
         let (request, authority) = wanted(entry)?;
         let front = Arc::new(Front::new(&issue(entry, &request)?)?);
-        Ok(Self { front, request, authority, made: Instant::now() })
+        Ok(Self {
+            front,
+            request,
+            authority,
+            made: Instant::now(),
+        })
     }
 
     /// Keeps it right for as long as the task lives.
     pub async fn keep(mut self, ledger: Arc<Ledger>, wake: Wake) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let Some(entry) = ledger.current() else { continue };
+            let Some(entry) = ledger.current() else {
+                continue;
+            };
             match self.renew(&entry) {
                 Ok(true) => {
                     tracing::info!("the machine API has a new certificate");
@@ -72,7 +79,8 @@ fn wanted(entry: &Entry) -> anyhow::Result<(LeafRequest, String)> {
 fn issue(entry: &Entry, request: &LeafRequest) -> anyhow::Result<Credentials> {
     let secrets = entry.bundle.secrets.as_ref();
     let secrets = secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))?;
-    let authority = certs::authority(secrets, AuthorityKind::Machine).map_err(anyhow::Error::msg)?;
+    let authority =
+        certs::authority(secrets, AuthorityKind::Machine).map_err(anyhow::Error::msg)?;
     let issued = authority.issue(request, SystemTime::now())?;
     Ok(Credentials {
         certificate_pem: issued.certificate_pem,

@@ -66,7 +66,9 @@ pub enum LedgerError {
         asked: u64,
     },
     /// This machine has been a member already.
-    #[error("bootstrap was ordered before as {id} and the cluster was made; a second one would lose it")]
+    #[error(
+        "bootstrap was ordered before as {id} and the cluster was made; a second one would lose it"
+    )]
     Bootstrapped {
         /// The finished order.
         id: String,
@@ -109,8 +111,16 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         std::fs::create_dir_all(directory).map_err(io("make", directory))?;
         let (entries, unreadable, newest) = entry::read_all(directory)?;
-        let inner = Mutex::new(Inner { entries, unreadable, newest });
-        Ok(Self { directory: directory.to_owned(), clock: Box::new(clock), inner })
+        let inner = Mutex::new(Inner {
+            entries,
+            unreadable,
+            newest,
+        });
+        Ok(Self {
+            directory: directory.to_owned(),
+            clock: Box::new(clock),
+            inner,
+        })
     }
 
     /// The generation in force now, if any.
@@ -131,7 +141,11 @@ impl Ledger {
     /// All readable generations, oldest first, with their state now.
     pub fn list(&self) -> Vec<(Generation, State)> {
         let (inner, now) = (self.lock(), (self.clock)());
-        inner.entries.iter().map(|e| (e.generation.clone(), force::state(e, &now))).collect()
+        inner
+            .entries
+            .iter()
+            .map(|e| (e.generation.clone(), force::state(e, &now)))
+            .collect()
     }
 
     /// Files that are there and cannot be used, in words.
@@ -143,7 +157,10 @@ impl Ledger {
     pub fn accept(&self, acceptance: Acceptance) -> Result<u64, LedgerError> {
         let mut inner = self.lock();
         if let Some(expected) = acceptance.expected.filter(|e| *e != inner.newest) {
-            return Err(LedgerError::Stale { expected, newest: inner.newest });
+            return Err(LedgerError::Stale {
+                expected,
+                newest: inner.newest,
+            });
         }
         let entry = Entry::new(inner.newest + 1, acceptance, &(self.clock)());
         entry.write(&self.directory)?;
@@ -171,7 +188,10 @@ impl Ledger {
     pub fn pending_try(&self) -> Option<(u64, u64)> {
         let (inner, now) = (self.lock(), (self.clock)());
         let number = force::trying(&inner.entries, &now)?;
-        let entry = inner.entries.iter().find(|e| e.generation.number == number)?;
+        let entry = inner
+            .entries
+            .iter()
+            .find(|e| e.generation.number == number)?;
         Some((number, force::left(entry, &now)))
     }
 
@@ -245,5 +265,9 @@ impl Ledger {
 
 fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {
     let path = path.to_owned();
-    move |source| LedgerError::Io { operation, path, source }
+    move |source| LedgerError::Io {
+        operation,
+        path,
+        source,
+    }
 }

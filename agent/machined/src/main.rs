@@ -23,13 +23,20 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log();
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::error!("another TLS provider is installed");
         return ExitCode::FAILURE;
     }
     // One thread: the work is waiting, and every further thread costs memory.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(daemon::run()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(daemon::run()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -43,7 +50,10 @@ fn main() -> ExitCode {
 fn log() {
     let level = tracing_subscriber::filter::LevelFilter::INFO;
     match tracing_journald::layer() {
-        Ok(journal) => tracing_subscriber::registry().with(level).with(journal).init(),
+        Ok(journal) => tracing_subscriber::registry()
+            .with(level)
+            .with(journal)
+            .init(),
         Err(_) => tracing_subscriber::registry()
             .with(level)
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))

@@ -85,7 +85,11 @@ pub struct Node {
 impl Node {
     /// Connects to the system bus.
     pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>) -> Self {
-        Self { systemd, kube: kube::Kube::default(), ledger }
+        Self {
+            systemd,
+            kube: kube::Kube::default(),
+            ledger,
+        }
     }
 
     /// What the host says of itself, before anything is desired of it.
@@ -114,8 +118,7 @@ impl Node {
         let node = limited(self.kube.node(&access, &desired.hostname));
         let (units, api_server, node) = futures_util::join!(units, api, node);
         let order = self.ledger.bootstrap_order();
-        let order_is =
-            |state| matches!(&order, Ok(Some(order)) if order.state == state);
+        let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
         Observed {
             hostname: facts::hostname(),
@@ -123,7 +126,9 @@ impl Node {
                 true => Probe::Absent,
                 false => Probe::Seen(address),
             },
-            files: paths.map(|path| (path.to_owned(), files::look(path))).collect(),
+            files: paths
+                .map(|path| (path.to_owned(), files::look(path)))
+                .collect(),
             leaves: certs::look(&desired.leaves, &entry.bundle),
             units: units.into_iter().collect::<BTreeMap<_, _>>(),
             etcd_data: files::has_etcd_member(),
@@ -141,9 +146,7 @@ impl Node {
             Action::WriteFile { file } => files::write(file),
             Action::RemoveFile { path } => files::remove(path),
             Action::SetHostname { name } => facts::set_hostname(name),
-            Action::IssueLeaf { leaf, .. } => {
-                certs::issue(leaf, &entry.bundle, SystemTime::now())
-            }
+            Action::IssueLeaf { leaf, .. } => certs::issue(leaf, &entry.bundle, SystemTime::now()),
             Action::ReloadManager => self.systemd.reload_manager().await,
             Action::RestartUnit { unit, inputs } => {
                 self.systemd.restart(unit).await?;
@@ -161,8 +164,14 @@ impl Node {
                 self.kube.apply(&self.access(entry), objects).await?;
                 files::set_note(&note("applied"), digest)
             }
-            Action::MarkNode { name, labels, taints } => {
-                self.kube.mark(&self.access(entry), name, labels, taints).await
+            Action::MarkNode {
+                name,
+                labels,
+                taints,
+            } => {
+                self.kube
+                    .mark(&self.access(entry), name, labels, taints)
+                    .await
             }
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
@@ -180,9 +189,10 @@ fn with_inputs(
     seen: Probe<machine_plan::observed::UnitSeen>,
 ) -> Probe<machine_plan::observed::UnitSeen> {
     match seen {
-        Probe::Seen(seen) => {
-            Probe::Seen(machine_plan::observed::UnitSeen { inputs: files::note(&unit_note(unit)), ..seen })
-        }
+        Probe::Seen(seen) => Probe::Seen(machine_plan::observed::UnitSeen {
+            inputs: files::note(&unit_note(unit)),
+            ..seen
+        }),
         other => other,
     }
 }

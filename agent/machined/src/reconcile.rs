@@ -85,7 +85,11 @@ impl Reconciler {
             let Some(secrets) = &entry.bundle.secrets else {
                 // Enrolment and apply refuse such a stream; a ledger written by
                 // hand may still hold one.
-                self.board.emit("condition", "ledger", "the document in force has no secrets");
+                self.board.emit(
+                    "condition",
+                    "ledger",
+                    "the document in force has no secrets",
+                );
                 self.wake.woken().await;
                 continue;
             };
@@ -104,7 +108,11 @@ impl Reconciler {
                     continue;
                 }
             }
-            let pause = if settled { SETTLED } else { WAITING[patience.min(WAITING.len() - 1)] };
+            let pause = if settled {
+                SETTLED
+            } else {
+                WAITING[patience.min(WAITING.len() - 1)]
+            };
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
             });
@@ -135,10 +143,13 @@ impl Reconciler {
     // Stages that act do not depend on each other (a stage is held until its
     // needs are settled), so they act at once; within a stage order matters.
     async fn act(&self, entry: &Entry, plan: &Plan) -> Vec<Outcome> {
-        let acting = plan.stages.iter().filter_map(|(stage, verdict)| match verdict {
-            Verdict::Act { actions } => Some(self.act_stage(entry, *stage, actions)),
-            _ => None,
-        });
+        let acting = plan
+            .stages
+            .iter()
+            .filter_map(|(stage, verdict)| match verdict {
+                Verdict::Act { actions } => Some(self.act_stage(entry, *stage, actions)),
+                _ => None,
+            });
         join_all(acting).await
     }
 
@@ -147,13 +158,23 @@ impl Reconciler {
         for action in actions {
             if let Err(e) = self.node.execute(entry, action).await {
                 let failure = e.to_string();
-                self.board.emit("action", action.object(), format!("{action}: {failure}"));
-                return Outcome { stage, changed, failure: Some(failure) };
+                self.board
+                    .emit("action", action.object(), format!("{action}: {failure}"));
+                return Outcome {
+                    stage,
+                    changed,
+                    failure: Some(failure),
+                };
             }
             changed = true;
-            self.board.emit("action", action.object(), action.to_string());
+            self.board
+                .emit("action", action.object(), action.to_string());
         }
-        Outcome { stage, changed, failure: None }
+        Outcome {
+            stage,
+            changed,
+            failure: None,
+        }
     }
 
     fn sweep(&self) {
@@ -162,7 +183,8 @@ impl Reconciler {
                 for number in over {
                     let back = self.ledger.current().map_or(0, |e| e.generation.number);
                     let message = format!("not confirmed in time: back to generation {back}");
-                    self.board.emit("config", format!("generation {number}"), message);
+                    self.board
+                        .emit("config", format!("generation {number}"), message);
                 }
             }
             Err(e) => {
@@ -214,7 +236,10 @@ impl Reconciler {
 
 fn stages(plan: &Plan, outcomes: &[Outcome]) -> Vec<StageStatus> {
     let one = |(stage, verdict): &(Stage, Verdict)| {
-        let failed = outcomes.iter().find(|o| o.stage == *stage).and_then(|o| o.failure.clone());
+        let failed = outcomes
+            .iter()
+            .find(|o| o.stage == *stage)
+            .and_then(|o| o.failure.clone());
         let (verdict, message) = match (verdict, failed) {
             (_, Some(why)) => ("failed", why),
             (Verdict::Settled, _) => ("settled", String::new()),
@@ -222,18 +247,34 @@ fn stages(plan: &Plan, outcomes: &[Outcome]) -> Vec<StageStatus> {
                 let names: Vec<_> = actions.iter().map(ToString::to_string).collect();
                 ("acting", names.join(", "))
             }
-            (Verdict::Blocked { reason, next_step: None }, _) => ("blocked", reason.clone()),
-            (Verdict::Blocked { reason, next_step: Some(step) }, _) => {
-                ("blocked", format!("{reason}; next: {step}"))
-            }
+            (
+                Verdict::Blocked {
+                    reason,
+                    next_step: None,
+                },
+                _,
+            ) => ("blocked", reason.clone()),
+            (
+                Verdict::Blocked {
+                    reason,
+                    next_step: Some(step),
+                },
+                _,
+            ) => ("blocked", format!("{reason}; next: {step}")),
             (Verdict::Held { by }, _) => ("held", format!("waits for {}", by.word())),
         };
-        StageStatus { name: stage.word(), verdict, message }
+        StageStatus {
+            name: stage.word(),
+            verdict,
+            message,
+        }
     };
     plan.stages.iter().map(one).collect()
 }
 
 fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -111,11 +111,6 @@ impl Board {
         self.status.borrow().clone()
     }
 
-    /// Follows the status.
-    pub fn watch(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
-    }
-
     /// Puts up a look's result.
     pub fn publish(&self, status: Status, intermediates: Intermediates) {
         *lock(&self.intermediates) = intermediates;
@@ -128,12 +123,23 @@ impl Board {
     }
 
     /// Records an event and returns its number.
-    pub fn emit(&self, kind: &'static str, object: impl Into<String>, message: impl Into<String>) -> u64 {
+    pub fn emit(
+        &self,
+        kind: &'static str,
+        object: impl Into<String>,
+        message: impl Into<String>,
+    ) -> u64 {
         let mut ring = lock(&self.ring);
         ring.last += 1;
         let (object, message) = (object.into(), message.into());
         tracing::info!(kind, object, "{message}");
-        let event = Event { number: ring.last, time_ms: now_ms(), kind, object, message };
+        let event = Event {
+            number: ring.last,
+            time_ms: now_ms(),
+            kind,
+            object,
+            message,
+        };
         ring.events.push_back(event.clone());
         if ring.events.len() > KEPT {
             ring.events.pop_front();
@@ -147,7 +153,12 @@ impl Board {
     /// Kept events from a number on, and those still to come.
     pub fn events_from(&self, number: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let ring = lock(&self.ring);
-        let kept = ring.events.iter().filter(|e| e.number >= number).cloned().collect();
+        let kept = ring
+            .events
+            .iter()
+            .filter(|e| e.number >= number)
+            .cloned()
+            .collect();
         (kept, self.live.subscribe())
     }
 
@@ -159,7 +170,9 @@ impl Board {
 
 /// The wall clock, milliseconds since the epoch.
 pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -118,7 +118,12 @@ impl fmt::Display for Action {
 
 /// "Kind namespace/name" of an object.
 pub fn object_name(object: &Value) -> String {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+    };
     match text("/metadata/namespace") {
         "" => format!("{} {}", text("/kind"), text("/metadata/name")),
         namespace => format!("{} {namespace}/{}", text("/kind"), text("/metadata/name")),

@@ -14,11 +14,12 @@ pub fn choose_node_ip(config: &MachineConfig, addresses: &[IpAddr]) -> Option<Ip
     }
     let subnets = config.node_ip_subnets();
     if subnets.is_empty() {
-        let v4 = config.pod_subnets().first().is_none_or(|net| net.addr().is_ipv4());
+        let v4 = config
+            .pod_subnets()
+            .first()
+            .is_none_or(|net| net.addr().is_ipv4());
         return addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
     }
-    let within = |net: &machine_config::Cidr| {
-        addresses.iter().copied().find(|ip| net.contains(ip))
-    };
+    let within = |net: &machine_config::Cidr| addresses.iter().copied().find(|ip| net.contains(ip));
     subnets.iter().find_map(within)
 }

@@ -31,9 +31,18 @@ impl Unit {
     fn new(name: &'static str, files: Vec<RenderedFile>) -> Self {
         let mut text = String::new();
         for file in &files {
-            text.push_str(&format!("{} {:o} {}\n", file.path, file.mode, file.digest()));
+            text.push_str(&format!(
+                "{} {:o} {}\n",
+                file.path,
+                file.mode,
+                file.digest()
+            ));
         }
-        Self { name, inputs: digest(text.as_bytes()), files }
+        Self {
+            name,
+            inputs: digest(text.as_bytes()),
+            files,
+        }
     }
 }
 
@@ -84,12 +93,18 @@ impl Desired {
         let encryption = render::encryption(secrets).filter(|_| control_plane);
         let mut pods = Vec::new();
         if control_plane {
-            let wish = EtcdWish::New { name: hostname.clone() };
+            let wish = EtcdWish::New {
+                name: hostname.clone(),
+            };
             pods = render::static_pods(config, facts, &wish, encryption.is_some());
         }
-        let etcd = pods.iter().position(|p| p.path.ends_with("/etcd.yaml")).map(|i| pods.remove(i));
+        let etcd = pods
+            .iter()
+            .position(|p| p.path.ends_with("/etcd.yaml"))
+            .map(|i| pods.remove(i));
         let marks = render::node_marks(config);
-        let taint = |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
+        let taint =
+            |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
         let mut authorities = render::authorities(config, secrets);
         authorities.extend(encryption);
         Self {
@@ -125,7 +140,10 @@ impl Desired {
     pub fn files(&self) -> impl Iterator<Item = &RenderedFile> {
         let units = self.host.iter().chain([&self.runtime, &self.kubelet]);
         let of_units = units.flat_map(|unit| &unit.files);
-        of_units.chain(&self.authorities).chain(&self.etcd).chain(&self.control_plane)
+        of_units
+            .chain(&self.authorities)
+            .chain(&self.etcd)
+            .chain(&self.control_plane)
     }
 
     /// Every unit that is looked at.
@@ -157,12 +175,25 @@ const READERS: [(&str, &str); 5] = [
     ("systemd-sysctl.service", "/etc/sysctl.d/"),
     ("systemd-networkd.service", "/etc/systemd/network/"),
     ("systemd-resolved.service", "/etc/systemd/resolved.conf.d/"),
-    ("systemd-timesyncd.service", "/etc/systemd/timesyncd.conf.d/"),
+    (
+        "systemd-timesyncd.service",
+        "/etc/systemd/timesyncd.conf.d/",
+    ),
 ];
 
 fn host_units(config: &MachineConfig) -> Vec<Unit> {
     let files = render::host(config);
-    let of = |place: &str| files.iter().filter(|f| f.path.starts_with(place)).cloned().collect();
+    let of = |place: &str| {
+        files
+            .iter()
+            .filter(|f| f.path.starts_with(place))
+            .cloned()
+            .collect()
+    };
     let unit = |(name, place): (&'static str, &str)| Unit::new(name, of(place));
-    READERS.into_iter().map(unit).filter(|unit| !unit.files.is_empty()).collect()
+    READERS
+        .into_iter()
+        .map(unit)
+        .filter(|unit| !unit.files.is_empty())
+        .collect()
 }

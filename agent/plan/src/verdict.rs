@@ -34,17 +34,27 @@ pub enum Verdict {
 impl Verdict {
     /// Settled if there is nothing to do.
     pub fn act(actions: Vec<Action>) -> Self {
-        if actions.is_empty() { Self::Settled } else { Self::Act { actions } }
+        if actions.is_empty() {
+            Self::Settled
+        } else {
+            Self::Act { actions }
+        }
     }
 
     /// Blocked without advice: it is only a matter of time.
     pub fn wait(reason: impl Into<String>) -> Self {
-        Self::Blocked { reason: reason.into(), next_step: None }
+        Self::Blocked {
+            reason: reason.into(),
+            next_step: None,
+        }
     }
 
     /// Blocked with advice.
     pub fn blocked(reason: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self::Blocked { reason: reason.into(), next_step: Some(next_step.into()) }
+        Self::Blocked {
+            reason: reason.into(),
+            next_step: Some(next_step.into()),
+        }
     }
 }
 
@@ -58,11 +68,16 @@ pub struct Plan {
 impl Plan {
     /// Whether nothing is left to do or to wait for.
     pub fn settled(&self) -> bool {
-        self.stages.iter().all(|(_, verdict)| *verdict == Verdict::Settled)
+        self.stages
+            .iter()
+            .all(|(_, verdict)| *verdict == Verdict::Settled)
     }
 
     /// A stage's verdict.
     pub fn verdict(&self, stage: Stage) -> Option<&Verdict> {
-        self.stages.iter().find(|(s, _)| *s == stage).map(|(_, verdict)| verdict)
+        self.stages
+            .iter()
+            .find(|(s, _)| *s == stage)
+            .map(|(_, verdict)| verdict)
     }
 }

@@ -108,8 +108,8 @@ impl Entry {
 
     pub(super) fn write(&self, directory: &Path) -> Result<(), LedgerError> {
         let path = file(directory, self.generation.number, "generation");
-        let meta = serde_json::to_string(&self.generation)
-            .map_err(|e| io("encode", &path)(e.into()))?;
+        let meta =
+            serde_json::to_string(&self.generation).map_err(|e| io("encode", &path)(e.into()))?;
         let body = format!("{meta}\n{}", self.text.expose());
         let whole = Secret::new(format!("{HEADER}{}\n{body}", hex(body.as_bytes())));
         durable::replace(&path, whole.expose().as_bytes(), 0o600).map_err(io("write", &path))
@@ -119,7 +119,9 @@ impl Entry {
         let whole = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         let whole = Secret::new(whole);
         let (header, body) = whole.expose().split_once('\n').ok_or("it has no header")?;
-        let digest = header.strip_prefix(HEADER).ok_or("it is not a version 1 ledger file")?;
+        let digest = header
+            .strip_prefix(HEADER)
+            .ok_or("it is not a version 1 ledger file")?;
         if digest != hex(body.as_bytes()) {
             return Err("its checksum does not match".to_owned());
         }
@@ -150,7 +152,10 @@ pub(super) fn read_all(directory: &Path) -> Result<Found, LedgerError> {
         if path.extension().is_none_or(|e| e != "generation") {
             continue;
         }
-        let number = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
+        let number = path
+            .file_stem()
+            .and_then(|s| s.to_str())
+            .and_then(|s| s.parse::<u64>().ok());
         newest = newest.max(number.unwrap_or(0));
         match Entry::read(&path) {
             Ok(entry) => entries.push(Arc::new(entry)),

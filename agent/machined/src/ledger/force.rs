@@ -55,7 +55,11 @@ pub(super) fn trying(entries: &[Arc<Entry>], now: &Now) -> Option<u64> {
 
 pub(super) fn expired(entries: &[Arc<Entry>], now: &Now) -> Vec<u64> {
     let over = |e: &&Arc<Entry>| !e.reverted && state(e, now) == State::Reverted;
-    entries.iter().filter(over).map(|e| e.generation.number).collect()
+    entries
+        .iter()
+        .filter(over)
+        .map(|e| e.generation.number)
+        .collect()
 }
 
 /// What every try falls back to.

@@ -39,10 +39,16 @@ pub struct BootstrapOrder {
 
 pub(super) fn order(directory: &Path, by: &str, now: &Now) -> Result<String, LedgerError> {
     match read(directory)? {
-        Some(BootstrapOrder { id, state: OrderState::Ordered, .. }) => Ok(id),
-        Some(BootstrapOrder { id, state: OrderState::Done, .. }) => {
-            Err(LedgerError::Bootstrapped { id })
-        }
+        Some(BootstrapOrder {
+            id,
+            state: OrderState::Ordered,
+            ..
+        }) => Ok(id),
+        Some(BootstrapOrder {
+            id,
+            state: OrderState::Done,
+            ..
+        }) => Err(LedgerError::Bootstrapped { id }),
         None => {
             let order = BootstrapOrder {
                 version: 1,
@@ -59,9 +65,13 @@ pub(super) fn order(directory: &Path, by: &str, now: &Now) -> Result<String, Led
 
 pub(super) fn finish(directory: &Path) -> Result<(), LedgerError> {
     match read(directory)? {
-        Some(order) if order.state == OrderState::Ordered => {
-            write(directory, &BootstrapOrder { state: OrderState::Done, ..order })
-        }
+        Some(order) if order.state == OrderState::Ordered => write(
+            directory,
+            &BootstrapOrder {
+                state: OrderState::Done,
+                ..order
+            },
+        ),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,10 @@ use crate::durable;
 
 /// Every leaf's certificate and key as they are on disk.
 pub fn look(leaves: &[Leaf], bundle: &Bundle) -> BTreeMap<String, Probe<LeafSeen>> {
-    leaves.iter().map(|leaf| (leaf.name.to_string(), look_at(leaf, bundle))).collect()
+    leaves
+        .iter()
+        .map(|leaf| (leaf.name.to_string(), look_at(leaf, bundle)))
+        .collect()
 }
 
 fn look_at(leaf: &Leaf, bundle: &Bundle) -> Probe<LeafSeen> {
@@ -31,7 +34,10 @@ fn look_at(leaf: &Leaf, bundle: &Bundle) -> Probe<LeafSeen> {
     };
     let seen = found.and_then(|(certificate, key, server)| {
         let facts = inspect(&certificate).map_err(|e| e.to_string())?;
-        let authority = bundle.secrets.as_ref().and_then(|s| authority_certificate(s, leaf.authority));
+        let authority = bundle
+            .secrets
+            .as_ref()
+            .and_then(|s| authority_certificate(s, leaf.authority));
         Ok(LeafSeen {
             facts,
             key_matches: key_matches(&certificate, &key),
@@ -51,7 +57,8 @@ fn read_pair(certificate: &str, key: &str) -> Found {
 
 fn read_kubeconfig(path: &str) -> Found {
     let text = Secret::new(std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?);
-    let config: Value = serde_saphyr::from_str(text.expose()).map_err(|_| format!("{path}: not YAML"))?;
+    let config: Value =
+        serde_saphyr::from_str(text.expose()).map_err(|_| format!("{path}: not YAML"))?;
     let field = |pointer: &str| {
         let value = config.pointer(pointer).and_then(Value::as_str);
         value.ok_or_else(|| format!("{path}: no {pointer}"))
@@ -63,23 +70,47 @@ fn read_kubeconfig(path: &str) -> Found {
     };
     let certificate = decode("/users/0/user/client-certificate-data")?;
     let key = Secret::new(decode("/users/0/user/client-key-data")?);
-    Ok((certificate, key, Some(field("/clusters/0/cluster/server")?.to_owned())))
+    Ok((
+        certificate,
+        key,
+        Some(field("/clusters/0/cluster/server")?.to_owned()),
+    ))
 }
 
 /// Makes a key and a certificate and puts them in place.
 pub fn issue(leaf: &Leaf, bundle: &Bundle, now: SystemTime) -> Result<(), NodeError> {
-    let fail = |why: String| NodeError::Leaf { leaf: leaf.name.to_string(), why };
-    let secrets = bundle.secrets.as_ref().ok_or_else(|| fail("this machine has no secrets".into()))?;
+    let fail = |why: String| NodeError::Leaf {
+        leaf: leaf.name.to_string(),
+        why,
+    };
+    let secrets = bundle
+        .secrets
+        .as_ref()
+        .ok_or_else(|| fail("this machine has no secrets".into()))?;
     let authority = authority(secrets, leaf.authority).map_err(fail)?;
-    let issued = authority.issue(&leaf.request, now).map_err(|e| fail(e.to_string()))?;
+    let issued = authority
+        .issue(&leaf.request, now)
+        .map_err(|e| fail(e.to_string()))?;
     let written = match &leaf.place {
         // The key first: after a cut between the two, key and certificate do not
         // match, which the next look sees and mends.
         Place::Pair { certificate, key } => put(key, issued.key.expose(), 0o600)
             .and_then(|()| put(certificate, &issued.certificate_pem, 0o644)),
-        Place::Kubeconfig { path, server, user, cluster } => {
+        Place::Kubeconfig {
+            path,
+            server,
+            user,
+            cluster,
+        } => {
             let ca = secrets.kubernetes_ca.certificate.as_str();
-            let text = render::kubeconfig(cluster, server, ca, user, &issued.certificate_pem, &issued.key);
+            let text = render::kubeconfig(
+                cluster,
+                server,
+                ca,
+                user,
+                &issued.certificate_pem,
+                &issued.key,
+            );
             put(path, text.expose(), 0o600)
         }
     };
@@ -95,7 +126,8 @@ fn put(path: &str, text: &str, mode: u32) -> std::io::Result<()> {
 
 /// The authority with its key, where this machine holds it.
 pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Authority, String> {
-    let pair = pair(secrets, kind).ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
+    let pair =
+        pair(secrets, kind).ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
     let key = pair.key.as_ref().ok_or_else(|| {
         format!("this machine does not hold the {kind:?} authority's key: only control planes do")
     })?;

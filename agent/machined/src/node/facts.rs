@@ -12,7 +12,10 @@ use super::NodeError;
 
 /// The kernel's hostname; empty if it is not text.
 pub fn hostname() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default()
 }
 
 /// Sets the kernel's hostname.
@@ -29,7 +32,11 @@ pub fn set_hostname(name: &str) -> Result<(), NodeError> {
 pub fn look(config: &MachineConfig) -> HostFacts {
     let addresses = addresses();
     let node_ip = choose_node_ip(config, &addresses).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    HostFacts { node_ip, addresses, resolv_conf_stub: true }
+    HostFacts {
+        node_ip,
+        addresses,
+        resolv_conf_stub: true,
+    }
 }
 
 /// As in [`look`], in the kernel's order, bridges of the pod network left out.
@@ -37,16 +44,18 @@ pub fn addresses() -> Vec<IpAddr> {
     let Ok(all) = getifaddrs() else {
         return Vec::new();
     };
-    all.filter(|a| a.flags.contains(InterfaceFlags::IFF_UP) && !a.flags.contains(InterfaceFlags::IFF_LOOPBACK))
-        .filter(|a| !a.interface_name.starts_with("cni") && !a.interface_name.starts_with("veth"))
-        .filter_map(|a| a.address)
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
-        })
-        .filter(|ip| match ip {
-            IpAddr::V4(v4) => !v4.is_link_local(),
-            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
-        })
-        .collect()
+    all.filter(|a| {
+        a.flags.contains(InterfaceFlags::IFF_UP) && !a.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+    })
+    .filter(|a| !a.interface_name.starts_with("cni") && !a.interface_name.starts_with("veth"))
+    .filter_map(|a| a.address)
+    .filter_map(|address| {
+        let v4 = address.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
+    })
+    .filter(|ip| match ip {
+        IpAddr::V4(v4) => !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    })
+    .collect()
 }

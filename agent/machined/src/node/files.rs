@@ -1,5 +1,6 @@
 //! Files: whole, durable, with their mode from the first byte.
 
+use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -18,7 +19,10 @@ const ETCD_MEMBER: &str = "/var/lib/etcd/member";
 pub fn look(path: &str) -> Probe<FileSeen> {
     let read = || -> std::io::Result<FileSeen> {
         let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
-        Ok(FileSeen { digest: digest(&std::fs::read(path)?), mode })
+        Ok(FileSeen {
+            digest: digest(&std::fs::read(path)?),
+            mode,
+        })
     };
     probe(read())
 }
@@ -31,7 +35,11 @@ pub fn has_etcd_member() -> Probe<()> {
 /// Writes a file, making its directories (0755, but 0700 for manifests and keys).
 pub fn write(file: &RenderedFile) -> Result<(), NodeError> {
     let path = Path::new(&file.path);
-    let failed = |source| NodeError::File { operation: "write", path: file.path.clone(), source };
+    let failed = |source| NodeError::File {
+        operation: "write",
+        path: file.path.clone(),
+        source,
+    };
     make_parent(path, file.mode).map_err(failed)?;
     durable::replace(path, file.content.expose().as_bytes(), file.mode).map_err(failed)
 }
@@ -39,9 +47,11 @@ pub fn write(file: &RenderedFile) -> Result<(), NodeError> {
 /// Removes a file; one that is not there is removed.
 pub fn remove(path: &str) -> Result<(), NodeError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(NodeError::File { operation: "remove", path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(NodeError::File {
+            operation: "remove",
+            path: path.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -53,10 +63,14 @@ pub fn note(path: &Path) -> Option<String> {
 
 /// Takes a note. It lives on tmpfs: a new boot starts without any.
 pub fn set_note(path: &Path, text: &str) -> Result<(), NodeError> {
-    let written = make_parent(path, 0o600)
-        .and_then(|()| durable::replace(path, text.as_bytes(), 0o600));
+    let written =
+        make_parent(path, 0o600).and_then(|()| durable::replace(path, text.as_bytes(), 0o600));
     let path = path.display().to_string();
-    written.map_err(|source| NodeError::File { operation: "write", path, source })
+    written.map_err(|source| NodeError::File {
+        operation: "write",
+        path,
+        source,
+    })
 }
 
 pub(super) fn make_parent(path: &Path, file_mode: u32) -> std::io::Result<()> {
@@ -67,8 +81,10 @@ pub(super) fn make_parent(path: &Path, file_mode: u32) -> std::io::Result<()> {
         std::fs::create_dir_all(above)?;
     }
     match std::fs::DirBuilder::new().mode(mode).create(directory) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-        _ => Ok(()),
+        // The umask may have taken bits away.
+        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(mode)),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
     }
 }
 

@@ -37,7 +37,10 @@ impl Access {
     /// worker's kubelet, at the cluster's endpoint.
     pub fn new(config: &MachineConfig, node_ip: IpAddr) -> Self {
         if !config.role().is_control_plane() {
-            return Self { kubeconfig: KUBELET.to_owned(), server: None };
+            return Self {
+                kubeconfig: KUBELET.to_owned(),
+                server: None,
+            };
         }
         Self {
             kubeconfig: render::cluster_admin_kubeconfig(*config.kubernetes_version()),
@@ -87,9 +90,18 @@ impl Kube {
     pub async fn apply(&self, access: &Access, objects: &[Value]) -> Result<(), NodeError> {
         for object in objects {
             let name = object_name(object);
-            let fail = |why: String| NodeError::Kube { operation: "apply", object: name.clone(), why };
+            let fail = |why: String| NodeError::Kube {
+                operation: "apply",
+                object: name.clone(),
+                why,
+            };
             let client = self.client(access).await.map_err(fail)?;
-            let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let text = |pointer| {
+                object
+                    .pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
             let (group, version) = match text("/apiVersion").split_once('/') {
                 Some((group, version)) => (group, version),
                 None => ("", text("/apiVersion")),
@@ -117,7 +129,11 @@ impl Kube {
         taints: &[(String, String, String)],
     ) -> Result<(), NodeError> {
         let object = format!("node {name}");
-        let fail = |why: String| NodeError::Kube { operation: "mark", object: object.clone(), why };
+        let fail = |why: String| NodeError::Kube {
+            operation: "mark",
+            object: object.clone(),
+            why,
+        };
         let client = self.client(access).await.map_err(fail)?;
         let api = Api::<KubeNode>::all(client);
         let node = api.get(name).await.map_err(|e| fail(short(&e)))?;
@@ -126,7 +142,12 @@ impl Kube {
             let same = |t: &Taint| t.key == *key && t.effect == *effect;
             all.retain(|t| !same(t));
             let value = Some(value.clone()).filter(|v| !v.is_empty());
-            all.push(Taint { key: key.clone(), value, effect: effect.clone(), time_added: None });
+            all.push(Taint {
+                key: key.clone(),
+                value,
+                effect: effect.clone(),
+                time_added: None,
+            });
         }
         let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
         // The version makes a concurrent change of the taints a conflict, which
@@ -171,16 +192,29 @@ impl Kube {
 }
 
 fn seen(node: KubeNode) -> NodeSeen {
-    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let conditions = node
+        .status
+        .and_then(|status| status.conditions)
+        .unwrap_or_default();
     let ready = conditions.into_iter().find(|c| c.type_ == "Ready");
     let spec = node.spec.unwrap_or_default();
-    let cidrs = spec.pod_cidrs.or_else(|| spec.pod_cidr.map(|one| vec![one])).unwrap_or_default();
+    let cidrs = spec
+        .pod_cidrs
+        .or_else(|| spec.pod_cidr.map(|one| vec![one]))
+        .unwrap_or_default();
     let taint = |t: Taint| (t.key, t.value.unwrap_or_default(), t.effect);
     NodeSeen {
         ready: ready.as_ref().is_some_and(|c| c.status == "True"),
-        ready_message: ready.and_then(|c| c.message).unwrap_or_else(|| "no Ready condition yet".to_owned()),
+        ready_message: ready
+            .and_then(|c| c.message)
+            .unwrap_or_else(|| "no Ready condition yet".to_owned()),
         labels: node.metadata.labels.unwrap_or_default(),
-        taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
+        taints: spec
+            .taints
+            .unwrap_or_default()
+            .into_iter()
+            .map(taint)
+            .collect(),
         pod_cidrs: cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
     }
 }

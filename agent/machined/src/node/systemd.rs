@@ -66,7 +66,9 @@ impl Systemd {
     /// Has systemd read its unit files again.
     pub async fn reload_manager(&self) -> Result<(), NodeError> {
         let reload = async { self.manager().await?.reload().await };
-        reload.await.map_err(|e| error("reload", "systemd", e.to_string()))
+        reload
+            .await
+            .map_err(|e| error("reload", "systemd", e.to_string()))
     }
 
     /// Clears a failed state and starts a unit.
@@ -126,7 +128,10 @@ impl Systemd {
             Ok(Some(result)) if result == "done" => Ok(()),
             Ok(Some(result)) => Err(fail(format!("the job's result is {result}"))),
             Ok(None) => Err(fail("the bus went away before the job ended".to_owned())),
-            Err(_) => Err(fail(format!("the job did not end within {} s", JOB.as_secs()))),
+            Err(_) => Err(fail(format!(
+                "the job did not end within {} s",
+                JOB.as_secs()
+            ))),
         }
     }
 
@@ -144,5 +149,9 @@ impl Systemd {
 }
 
 fn error(operation: &'static str, unit: &str, why: String) -> NodeError {
-    NodeError::Unit { operation, unit: unit.to_owned(), why }
+    NodeError::Unit {
+        operation,
+        unit: unit.to_owned(),
+        why,
+    }
 }

@@ -10,7 +10,10 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let mut actions = writes(look.observed, &look.desired.authorities);
     for leaf in &look.desired.leaves {
         if let Some(why) = unfit(look, leaf) {
-            actions.push(Action::IssueLeaf { leaf: Box::new(leaf.clone()), why });
+            actions.push(Action::IssueLeaf {
+                leaf: Box::new(leaf.clone()),
+                why,
+            });
         }
     }
     Verdict::act(actions)
@@ -25,7 +28,10 @@ fn unfit(look: &Look<'_>, leaf: &Leaf) -> Option<String> {
         Some(Probe::Seen(seen)) if seen.server.as_deref() != leaf.server() => {
             Some("it points at another server".to_owned())
         }
-        Some(Probe::Seen(seen)) => leaf.wanted(&seen.facts, look.now).err().map(|w| w.to_string()),
+        Some(Probe::Seen(seen)) => leaf
+            .wanted(&seen.facts, look.now)
+            .err()
+            .map(|w| w.to_string()),
         Some(Probe::Unreadable(why)) => Some(format!("it cannot be read: {why}")),
         Some(Probe::Absent) | None => Some("it is not there".to_owned()),
     }

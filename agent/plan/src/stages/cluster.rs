@@ -15,7 +15,9 @@ pub(super) fn api(look: &Look<'_>) -> Verdict {
     match &look.observed.api_server {
         Probe::Seen(()) => Verdict::Settled,
         Probe::Absent => Verdict::wait("the local API server does not listen yet"),
-        Probe::Unreadable(why) => Verdict::wait(format!("the local API server is not ready: {why}")),
+        Probe::Unreadable(why) => {
+            Verdict::wait(format!("the local API server is not ready: {why}"))
+        }
     }
 }
 
@@ -26,7 +28,10 @@ pub(super) fn objects(look: &Look<'_>) -> Verdict {
     let mut actions = Vec::new();
     let digest = objects_digest(&look.desired.objects);
     if look.observed.applied.as_ref() != Some(&digest) {
-        actions.push(Action::ApplyObjects { objects: look.desired.objects.clone(), digest });
+        actions.push(Action::ApplyObjects {
+            objects: look.desired.objects.clone(),
+            digest,
+        });
     }
     // The API server answers, so the cluster that was ordered exists.
     if look.observed.bootstrap_ordered {

@@ -8,7 +8,9 @@ use crate::verdict::Verdict;
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let mut actions = Vec::new();
     if look.observed.hostname != look.desired.hostname {
-        actions.push(Action::SetHostname { name: look.desired.hostname.clone() });
+        actions.push(Action::SetHostname {
+            name: look.desired.hostname.clone(),
+        });
     }
     for unit in &look.desired.host {
         let files = writes(look.observed, &unit.files);

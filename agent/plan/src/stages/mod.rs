@@ -5,9 +5,9 @@ mod cluster;
 mod host;
 mod node;
 mod pods;
-mod units;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use serde::Serialize;
 
@@ -83,8 +83,16 @@ const TABLE: [(Stage, &[Stage], Rule); 11] = [
     (Stage::Runtime, &[Stage::Host], units::runtime),
     (Stage::Etcd, &[Stage::Certs], pods::etcd),
     (Stage::ControlPlane, &[Stage::Etcd], pods::control_plane),
-    (Stage::Kubelet, &[Stage::Certs, Stage::Runtime], units::kubelet),
-    (Stage::Api, &[Stage::ControlPlane, Stage::Kubelet], cluster::api),
+    (
+        Stage::Kubelet,
+        &[Stage::Certs, Stage::Runtime],
+        units::kubelet,
+    ),
+    (
+        Stage::Api,
+        &[Stage::ControlPlane, Stage::Kubelet],
+        cluster::api,
+    ),
     (Stage::Cluster, &[Stage::Api], cluster::objects),
     (Stage::Node, &[Stage::Kubelet, Stage::Api], node::mark),
     (Stage::Network, &[Stage::Kubelet, Stage::Api], node::network),
@@ -93,11 +101,17 @@ const TABLE: [(Stage, &[Stage], Rule); 11] = [
 
 /// One verdict per stage. Pure and total: the same look gives the same plan.
 pub fn plan(desired: &Desired, observed: &Observed, now: i64) -> Plan {
-    let look = Look { desired, observed, now };
+    let look = Look {
+        desired,
+        observed,
+        now,
+    };
     let mut stages: Vec<(Stage, Verdict)> = Vec::with_capacity(TABLE.len());
     for (stage, needs, rule) in TABLE {
         let unsettled = |need: &&Stage| {
-            stages.iter().any(|(s, verdict)| s == *need && *verdict != Verdict::Settled)
+            stages
+                .iter()
+                .any(|(s, verdict)| s == *need && *verdict != Verdict::Settled)
         };
         let verdict = match needs.iter().find(unsettled) {
             Some(by) => Verdict::Held { by: *by },
@@ -110,7 +124,10 @@ pub fn plan(desired: &Desired, observed: &Observed, now: i64) -> Plan {
 
 /// What a stage needs, for `status` and the plan checker.
 pub fn needs(stage: Stage) -> &'static [Stage] {
-    TABLE.iter().find(|(s, _, _)| *s == stage).map_or(&[], |(_, needs, _)| needs)
+    TABLE
+        .iter()
+        .find(|(s, _, _)| *s == stage)
+        .map_or(&[], |(_, needs, _)| needs)
 }
 
 /// Writes for those files that are not as desired.
@@ -119,5 +136,9 @@ pub(crate) fn writes<'a>(
     files: impl IntoIterator<Item = &'a RenderedFile>,
 ) -> Vec<Action> {
     let differs = |f: &&RenderedFile| !observed.has_file(&f.path, &f.digest(), f.mode);
-    files.into_iter().filter(differs).map(|f| Action::WriteFile { file: f.clone() }).collect()
+    files
+        .into_iter()
+        .filter(differs)
+        .map(|f| Action::WriteFile { file: f.clone() })
+        .collect()
 }

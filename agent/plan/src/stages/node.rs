@@ -17,7 +17,10 @@ pub(super) fn mark(look: &Look<'_>) -> Verdict {
         .filter(|(key, value)| node.labels.get(key) != Some(value))
         .cloned()
         .collect();
-    let tainted = desired.node_taints.iter().all(|taint| node.taints.contains(taint));
+    let tainted = desired
+        .node_taints
+        .iter()
+        .all(|taint| node.taints.contains(taint));
     if labels.is_empty() && tainted {
         return Verdict::Settled;
     }

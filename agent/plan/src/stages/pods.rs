@@ -12,7 +12,11 @@ pub(super) fn etcd(look: &Look<'_>) -> Verdict {
         return Verdict::Settled;
     };
     let observed = look.observed;
-    match (&observed.etcd_data, observed.bootstrap_ordered, observed.bootstrap_done) {
+    match (
+        &observed.etcd_data,
+        observed.bootstrap_ordered,
+        observed.bootstrap_done,
+    ) {
         (Probe::Unreadable(why), _, _) => {
             Verdict::wait(format!("cannot tell whether etcd has data: {why}"))
         }

@@ -1,0 +1,271 @@
+use std::net::IpAddr;
+use std::time::UNIX_EPOCH;
+
+use machine_pki::inspect;
+
+use super::*;
+use crate::facts::HostFacts;
+use crate::observed::{FileSeen, LeafSeen, NodeSeen, Probe, UnitSeen};
+
+const DOCUMENT: &str =
+    include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+const NOW: i64 = 1_800_000_000;
+
+fn desired() -> Desired {
+    let bundle = machine_config::read(DOCUMENT.as_bytes()).unwrap();
+    let node_ip: IpAddr = "10.0.2.15".parse().unwrap();
+    let facts = HostFacts {
+        node_ip,
+        addresses: vec![node_ip],
+        resolv_conf_stub: true,
+    };
+    Desired::new(
+        &bundle.config,
+        &bundle.secrets.unwrap(),
+        &facts,
+        Some(UNIX_EPOCH),
+    )
+}
+
+/// A fresh machine: units that never ran, no files, no cluster.
+fn fresh(desired: &Desired) -> Observed {
+    let unit = |u: &crate::desired::Unit| (u.name.to_owned(), Probe::Seen(UnitSeen::default()));
+    Observed {
+        hostname: "machined".to_owned(),
+        node_ip: Probe::Seen("10.0.2.15".parse().unwrap()),
+        units: desired.units().map(unit).collect(),
+        ..Observed::default()
+    }
+}
+
+/// The model's hands: what executing an action would make of a look.
+fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
+    match action {
+        Action::WriteFile { file } => {
+            let seen = FileSeen {
+                digest: file.digest(),
+                mode: file.mode,
+            };
+            observed.files.insert(file.path.clone(), Probe::Seen(seen));
+        }
+        Action::RemoveFile { path } => drop(observed.files.remove(path)),
+        Action::SetHostname { name } => observed.hostname.clone_from(name),
+        Action::IssueLeaf { leaf, .. } => {
+            let authority = machine_pki::Authority::generate(leaf.authority, at(NOW)).unwrap();
+            let issued = authority.issue(&leaf.request, at(NOW)).unwrap();
+            let seen = LeafSeen {
+                facts: inspect(&issued.certificate_pem).unwrap(),
+                key_matches: true,
+                authority_matches: true,
+                server: leaf.server().map(str::to_owned),
+            };
+            observed
+                .leaves
+                .insert(leaf.name.to_owned(), Probe::Seen(seen));
+        }
+        Action::ReloadManager => {}
+        Action::RestartUnit { unit, inputs }
+        | Action::ReloadUnit { unit, inputs }
+        | Action::StartUnit { unit, inputs } => {
+            let seen = UnitSeen {
+                active_state: "active".to_owned(),
+                inputs: Some(inputs.clone()),
+                ..UnitSeen::default()
+            };
+            observed.units.insert(unit.clone(), Probe::Seen(seen));
+        }
+        Action::ApplyObjects { digest, .. } => observed.applied = Some(digest.clone()),
+        Action::MarkNode { labels, taints, .. } => {
+            if let Probe::Seen(node) = &mut observed.node {
+                node.labels.extend(labels.iter().cloned());
+                node.taints.extend(taints.iter().cloned());
+            }
+        }
+        Action::FinishBootstrap => {
+            (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
+        }
+    }
+    cluster(desired, observed);
+}
+
+/// What kubelet and the control plane do by themselves once they can.
+fn cluster(desired: &Desired, observed: &mut Observed) {
+    let manifests = desired.etcd.iter().chain(&desired.control_plane);
+    let all = manifests
+        .into_iter()
+        .all(|m| observed.has_file(&m.path, &m.digest(), m.mode));
+    let kubelet = observed.units.get("kubelet.service").and_then(Probe::seen);
+    if all && kubelet.is_some_and(|u| u.active_state == "active") {
+        observed.etcd_data = Probe::Seen(());
+        observed.api_server = Probe::Seen(());
+        if observed.node.seen().is_none() {
+            let pod_cidrs = vec!["10.244.0.0/24".parse().unwrap()];
+            observed.node = Probe::Seen(NodeSeen {
+                pod_cidrs,
+                ..NodeSeen::default()
+            });
+        }
+    }
+    let network = observed.files.contains_key(crate::desired::CNI_FILE);
+    if let Probe::Seen(node) = &mut observed.node {
+        node.ready = network;
+    }
+}
+
+fn at(seconds: i64) -> std::time::SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(seconds).unwrap())
+}
+
+/// Looks and acts until nothing changes; every `lose`th effect does not happen.
+fn settle(desired: &Desired, observed: &mut Observed, lose: usize) -> Plan {
+    let mut count = 0;
+    for _ in 0..200 {
+        let now = plan(desired, observed, NOW);
+        let mut acted = false;
+        for (_, verdict) in &now.stages {
+            let Verdict::Act { actions } = verdict else {
+                continue;
+            };
+            for action in actions {
+                acted = true;
+                count += 1;
+                if lose > 0 && count % lose == 0 {
+                    break;
+                }
+                execute(desired, observed, action);
+            }
+        }
+        if !acted {
+            return now;
+        }
+    }
+    panic!("it never settles: {:?}", plan(desired, observed, NOW));
+}
+
+#[test]
+fn without_an_order_nothing_makes_a_cluster() {
+    let desired = desired();
+    let mut observed = fresh(&desired);
+    let end = settle(&desired, &mut observed, 0);
+    assert!(matches!(
+        end.verdict(Stage::Etcd),
+        Some(Verdict::Blocked { .. })
+    ));
+    assert!(matches!(
+        end.verdict(Stage::ControlPlane),
+        Some(Verdict::Held { .. })
+    ));
+    assert_eq!(end.verdict(Stage::Kubelet), Some(&Verdict::Settled));
+    assert!(
+        !observed
+            .files
+            .contains_key("/etc/kubernetes/manifests/etcd.yaml")
+    );
+}
+
+#[test]
+fn an_order_leads_to_a_ready_node_also_when_effects_are_lost() {
+    let desired = desired();
+    for lose in [0, 2, 3, 5, 7] {
+        let mut observed = Observed {
+            bootstrap_ordered: true,
+            ..fresh(&desired)
+        };
+        let end = settle(&desired, &mut observed, lose);
+        assert!(end.settled(), "every {lose}th effect lost: {end:?}");
+        assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
+    }
+}
+
+#[test]
+fn a_member_that_lost_its_data_never_starts_a_second_cluster() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_done: true,
+        ..fresh(&desired)
+    };
+    let end = settle(&desired, &mut observed, 0);
+    assert!(
+        matches!(end.verdict(Stage::Etcd), Some(Verdict::Blocked { .. })),
+        "{end:?}"
+    );
+    assert!(
+        !observed
+            .files
+            .contains_key("/etc/kubernetes/manifests/etcd.yaml")
+    );
+}
+
+#[test]
+fn what_does_not_answer_takes_no_manifest_away_and_restarts_nothing() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        ..fresh(&desired)
+    };
+    settle(&desired, &mut observed, 0);
+    observed.api_server = Probe::Unreadable("timeout".to_owned());
+    observed.node = Probe::Unreadable("timeout".to_owned());
+    observed.etcd_data = Probe::Unreadable("I/O error".to_owned());
+    let now = plan(&desired, &observed, NOW);
+    assert!(
+        !now.stages
+            .iter()
+            .any(|(_, v)| matches!(v, Verdict::Act { .. })),
+        "{now:?}"
+    );
+}
+
+#[test]
+fn a_stopped_unit_is_started_and_a_restarting_one_left_alone() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        ..fresh(&desired)
+    };
+    settle(&desired, &mut observed, 0);
+    let set = |observed: &mut Observed, state: &str| {
+        let Some(Probe::Seen(unit)) = observed.units.get_mut("kubelet.service") else {
+            panic!("kubelet is looked at");
+        };
+        unit.active_state = state.to_owned();
+    };
+    set(&mut observed, "failed");
+    let now = plan(&desired, &observed, NOW);
+    let Some(Verdict::Act { actions }) = now.verdict(Stage::Kubelet) else {
+        panic!("{now:?}")
+    };
+    assert!(
+        matches!(actions.as_slice(), [Action::StartUnit { .. }]),
+        "{actions:?}"
+    );
+    set(&mut observed, "activating");
+    let now = plan(&desired, &observed, NOW);
+    assert!(matches!(
+        now.verdict(Stage::Kubelet),
+        Some(Verdict::Blocked { .. })
+    ));
+}
+
+#[test]
+fn without_an_address_only_the_host_is_worked_on() {
+    let desired = desired();
+    let mut observed = Observed {
+        node_ip: Probe::Absent,
+        ..fresh(&desired)
+    };
+    let end = settle(&desired, &mut observed, 0);
+    assert!(
+        matches!(end.verdict(Stage::Host), Some(Verdict::Blocked { .. })),
+        "{end:?}"
+    );
+    assert!(observed.leaves.is_empty());
+}
+
+#[test]
+fn a_plan_shows_no_secret() {
+    let desired = desired();
+    let now = plan(&desired, &fresh(&desired), NOW);
+    let shown = format!("{now:?}{}", serde_json::to_string(&now).unwrap());
+    assert!(!shown.contains("PRIVATE KEY"));
+}

@@ -1,0 +1,310 @@
+//! A machine from nothing to a cluster that runs workloads, enrolled by the
+//! trust anchor it was given before boot, and what must not work on the way.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use qemu_tests::{Image, Machine, Spec, Workshop, kubectl, machinectl, machinectl_fails};
+
+#[test]
+fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
+    let (image, shop) = (Image::from_env()?, Workshop::new("whole-path")?);
+    let home = shop.path();
+    let at = |name: &str| home.join(name).display().to_string();
+    let gen_config = [
+        "gen",
+        "config",
+        "--name",
+        "demo",
+        "--endpoint",
+        "10.0.2.15:6443",
+        "--control-planes",
+        "cp1",
+        "--cert-sans",
+        "127.0.0.1",
+        "--node-subnets",
+        "10.0.2.0/24",
+        "--allow-scheduling-on-control-planes",
+        "-o",
+        &at("demo"),
+    ];
+    machinectl(home, &gen_config, 30)?;
+    let (secrets, config) = (at("demo/secrets.yaml"), at("demo/cp1.yaml"));
+    machinectl(
+        home,
+        &[
+            "gen",
+            "enrolment",
+            "cp1",
+            "--secrets",
+            &secrets,
+            "-o",
+            &at("cp1.enrolment"),
+        ],
+        30,
+    )?;
+    let bundle = std::fs::read(home.join("cp1.enrolment"))?;
+    let spec = Spec {
+        name: "cp1".to_owned(),
+        credentials: vec![("machined.enrolment".to_owned(), bundle)],
+        append: String::new(),
+    };
+    let machine = Machine::boot(&image, &shop, &spec)?;
+    machine.console("machined: maintenance", 120)?;
+    let node = format!("cp1={}", machine.api);
+
+    strangers_are_refused(home, &node)?;
+    every_problem_is_named(home, &node, &config)?;
+
+    machinectl(home, &["apply-config", "-n", &node, "-f", &config], 60)?;
+    machine.console("config accepted as generation 1", 30)?;
+    // The power goes at the moment the acceptance was acknowledged.
+    machine.cut_power();
+    let machine = Machine::boot(&image, &shop, &spec)?;
+    machine.console("cp1 serves the machine API, generation 1", 120)?;
+    let node = format!("cp1={}", machine.api);
+    let again = machinectl_fails(
+        home,
+        &["apply-config", "-n", &node, "-f", &at("nothing.yaml")],
+        30,
+    )?;
+    ensure!(again.stderr.contains("nothing.yaml"), "{}", again.stderr);
+
+    machinectl(home, &["bootstrap", "-n", &node, "--wait"], 900)?;
+    let kubeconfig = home.join("kubeconfig");
+    let path = kubeconfig.display().to_string();
+    machinectl(
+        home,
+        &[
+            "kubeconfig",
+            "-n",
+            &node,
+            "--server",
+            &machine.kube,
+            "-o",
+            &path,
+        ],
+        60,
+    )?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "node/cp1",
+        "--timeout=300s",
+    ];
+    kubectl(&kubeconfig, &ready, 330)?;
+    workloads_run(home, &kubeconfig)?;
+    a_second_cluster_is_refused(home, &node)?;
+    a_try_goes_back(home, &node, &config)?;
+    a_killed_agent_goes_on(home, &kubeconfig, &node)?;
+
+    machine.cut_power();
+    let machine = Machine::boot(&image, &shop, &spec)?;
+    let node = format!("cp1={}", machine.api);
+    machine.console("cp1 serves the machine API", 120)?;
+    machinectl(
+        home,
+        &["status", "-n", &node, "--wait", "--timeout", "20m"],
+        1200,
+    )?;
+    shop.done();
+    Ok(())
+}
+
+fn strangers_are_refused(home: &Path, node: &str) -> anyhow::Result<()> {
+    // Another cluster's administrator: right in every way but the authority.
+    let other = home.join("other");
+    std::fs::create_dir_all(&other)?;
+    let folder = other.join("out").display().to_string();
+    let gen_config = [
+        "gen",
+        "config",
+        "--name",
+        "other",
+        "--endpoint",
+        "192.0.2.1:6443",
+        "--control-planes",
+        "cp1",
+        "-o",
+        &folder,
+    ];
+    machinectl(&other, &gen_config, 30)?;
+    let config = other.join("out/cp1.yaml").display().to_string();
+    let refused = machinectl_fails(&other, &["apply-config", "-n", node, "-f", &config], 60)?;
+    ensure!(
+        refused.stderr.contains("certificate"),
+        "unclear: {}",
+        refused.stderr
+    );
+    // A code is of no use where certificates prove both ends.
+    let code = "AAAAA-AAAAA-AAAAA-AAAAA";
+    machinectl_fails(
+        &other,
+        &["apply-config", "-n", node, "-f", &config, "--code", code],
+        60,
+    )?;
+    Ok(())
+}
+
+fn every_problem_is_named(home: &Path, node: &str, config: &str) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(config)?;
+    let bad = text
+        .replace("hostname: cp1", "hostname: CP_1\n  hostnam: cp1")
+        .replace("kubernetesVersion: v1.20.2", "kubernetesVersion: v1.99.0");
+    ensure!(bad != text, "the config has changed its shape");
+    let path = home.join("bad.yaml");
+    std::fs::File::create(&path)
+        .and_then(|mut f| std::io::Write::write_all(&mut f, bad.as_bytes()))?;
+    let path = path.display().to_string();
+    let refused = machinectl_fails(home, &["apply-config", "-n", node, "-f", &path], 60)?;
+    for words in ["hostnam", "CP_1", "v1.99.0", "bad.yaml"] {
+        ensure!(
+            refused.stderr.contains(words),
+            "{words} is not named: {}",
+            refused.stderr
+        );
+    }
+    ensure!(refused.code == 3, "exit code {}", refused.code);
+    Ok(())
+}
+
+const WORKLOADS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: main, image: "localhost/machined/embedded:1", imagePullPolicy: Never,
+        command: [/usr/bin/sh, -c, "echo it runs; exec /usr/bin/sleep 100000"],
+        volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
+      volumes: [{name: usr, hostPath: {path: /usr}}]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers: [{name: main, image: "localhost/machined/embedded:1", imagePullPolicy: Never,
+        command: [/usr/bin/sh, -c, "echo it runs; exec /usr/bin/sleep 100000"],
+        volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
+      volumes: [{name: usr, hostPath: {path: /usr}}]
+"#;
+
+fn workloads_run(home: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
+    apply(home, kubeconfig, "workloads.yaml", WORKLOADS)?;
+    kubectl(
+        kubeconfig,
+        &["rollout", "status", "deployment/web", "--timeout=400s"],
+        420,
+    )?;
+    kubectl(
+        kubeconfig,
+        &["rollout", "status", "statefulset/db", "--timeout=400s"],
+        420,
+    )?;
+    let said = kubectl(kubeconfig, &["logs", "db-0"], 60)?;
+    ensure!(said.contains("it runs"), "logs say {said:?}");
+    let host = kubectl(kubeconfig, &["exec", "db-0", "--", "/usr/bin/hostname"], 60)?;
+    ensure!(host.trim() == "db-0", "exec says {host:?}");
+    Ok(())
+}
+
+fn a_second_cluster_is_refused(home: &Path, node: &str) -> anyhow::Result<()> {
+    let refused = machinectl_fails(home, &["bootstrap", "-n", node], 60)?;
+    ensure!(refused.stderr.contains("bootstrap"), "{}", refused.stderr);
+    Ok(())
+}
+
+fn a_try_goes_back(home: &Path, node: &str, config: &str) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(config)?;
+    let tried = text.replacen(
+        "machine:\n",
+        "machine:\n  sysctls:\n    vm.swappiness: \"7\"\n",
+        1,
+    );
+    ensure!(tried != text, "the config has changed its shape");
+    let path = home.join("tried.yaml");
+    std::fs::File::create(&path)
+        .and_then(|mut f| std::io::Write::write_all(&mut f, tried.as_bytes()))?;
+    let path = path.display().to_string();
+    let apply = [
+        "apply-config",
+        "-n",
+        node,
+        "-f",
+        &path,
+        "--mode",
+        "try",
+        "--timeout",
+        "20s",
+    ];
+    machinectl(home, &apply, 60)?;
+    // Neither a dry run nor an invalid document touches the pending try.
+    machinectl(
+        home,
+        &["apply-config", "-n", node, "-f", config, "--dry-run"],
+        60,
+    )?;
+    let bad = home.join("bad.yaml").display().to_string();
+    machinectl_fails(home, &["apply-config", "-n", node, "-f", &bad], 60)?;
+    let deadline = qemu_tests::Deadline::new(120, "the try to go back");
+    loop {
+        let history = machinectl(home, &["config", "history", "-n", node], 60)?;
+        if history.contains("reverted") {
+            return Ok(());
+        }
+        deadline.left()?;
+    }
+}
+
+const KILLER: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: killer}
+spec:
+  hostPID: true
+  restartPolicy: Never
+  containers: [{name: main, image: "localhost/machined/embedded:1", imagePullPolicy: Never,
+    securityContext: {privileged: true},
+    command: [/usr/bin/sh, -c, "for p in /proc/[0-9]*; do read -r name <$p/comm; [ \"$name\" = machined ] && kill -9 ${p#/proc/} && echo killed; done; true"],
+    volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
+  volumes: [{name: usr, hostPath: {path: /usr}}]
+"#;
+
+fn a_killed_agent_goes_on(home: &Path, kubeconfig: &Path, node: &str) -> anyhow::Result<()> {
+    apply(home, kubeconfig, "killer.yaml", KILLER)?;
+    let deadline = qemu_tests::Deadline::new(120, "the killer to end");
+    while !kubectl(kubeconfig, &["get", "pod", "killer"], 60)?.contains("Completed") {
+        deadline.left()?;
+    }
+    let said = kubectl(kubeconfig, &["logs", "killer"], 60)?;
+    ensure!(
+        said.contains("killed"),
+        "the agent was not killed: {said:?}"
+    );
+    machinectl(
+        home,
+        &["status", "-n", node, "--wait", "--timeout", "5m"],
+        400,
+    )?;
+    let ready = kubectl(kubeconfig, &["get", "node", "cp1"], 60)?;
+    ensure!(ready.contains(" Ready"), "{ready}");
+    Ok(())
+}
+
+fn apply(home: &Path, kubeconfig: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = home.join(name);
+    std::fs::File::create(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))?;
+    let path = path.display().to_string();
+    kubectl(kubeconfig, &["apply", "-f", &path], 120).map(drop)
+}
