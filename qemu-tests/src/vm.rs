@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, ensure};
 
 use crate::deadline::Deadline;
+use crate::put;
 use crate::serial::Serial;
 
 /// An image as `just image` makes it.
@@ -177,7 +178,10 @@ impl Machine {
         for (name, content) in &spec.credentials {
             let file = shop.path().join(format!("{}-{name}.smbios", spec.name));
             let text = data_encoding::BASE64.encode(content);
-            std::fs::write(&file, format!("io.systemd.credential.binary:{name}={text}"))?;
+            put(
+                &file,
+                &format!("io.systemd.credential.binary:{name}={text}"),
+            )?;
             command
                 .arg("-smbios")
                 .arg(format!("type=11,path={}", file.display()));
@@ -240,12 +244,7 @@ fn accelerator() -> &'static [&'static str] {
         &["-accel", "kvm", "-cpu", "host"]
     } else {
         // Go takes slow paths with AVX emulated.
-        &[
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16",
-        ]
+        &["-accel", "tcg,thread=multi", "-cpu", EMULATED]
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-use qemu_tests::{Image, Machine, Spec, Workshop, kubectl, machinectl, machinectl_fails};
+use anyhow::ensure;
+use qemu_tests::{Image, Machine, Spec, Workshop, kubectl, machinectl, machinectl_fails, put};
 
 #[test]
 fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
@@ -153,8 +153,7 @@ fn every_problem_is_named(home: &Path, node: &str, config: &str) -> anyhow::Resu
         .replace("kubernetesVersion: v1.20.2", "kubernetesVersion: v1.99.0");
     ensure!(bad != text, "the config has changed its shape");
     let path = home.join("bad.yaml");
-    std::fs::File::create(&path)
-        .and_then(|mut f| std::io::Write::write_all(&mut f, bad.as_bytes()))?;
+    put(&path, &bad)?;
     let path = path.display().to_string();
     let refused = machinectl_fails(home, &["apply-config", "-n", node, "-f", &path], 60)?;
     for words in ["hostnam", "CP_1", "v1.99.0", "bad.yaml"] {
@@ -232,8 +231,7 @@ fn a_try_goes_back(home: &Path, node: &str, config: &str) -> anyhow::Result<()> 
     );
     ensure!(tried != text, "the config has changed its shape");
     let path = home.join("tried.yaml");
-    std::fs::File::create(&path)
-        .and_then(|mut f| std::io::Write::write_all(&mut f, tried.as_bytes()))?;
+    put(&path, &tried)?;
     let path = path.display().to_string();
     let apply = [
         "apply-config",
@@ -302,9 +300,7 @@ fn a_killed_agent_goes_on(home: &Path, kubeconfig: &Path, node: &str) -> anyhow:
 
 fn apply(home: &Path, kubeconfig: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = home.join(name);
-    std::fs::File::create(&path)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .with_context(|| format!("write {}", path.display()))?;
+    put(&path, text)?;
     let path = path.display().to_string();
     kubectl(kubeconfig, &["apply", "-f", &path], 120).map(drop)
 }

@@ -85,7 +85,7 @@ impl Action {
             Self::WriteFile { file } => file.path.clone(),
             Self::RemoveFile { path } => path.clone(),
             Self::SetHostname { name } => name.clone(),
-            Self::IssueLeaf { leaf, .. } => leaf.name.to_string(),
+            Self::IssueLeaf { leaf, .. } => leaf.name.to_owned(),
             Self::ReloadManager => "systemd".to_owned(),
             Self::RestartUnit { unit, .. }
             | Self::ReloadUnit { unit, .. }

@@ -18,7 +18,7 @@ use crate::durable;
 pub fn look(leaves: &[Leaf], bundle: &Bundle) -> BTreeMap<String, Probe<LeafSeen>> {
     leaves
         .iter()
-        .map(|leaf| (leaf.name.to_string(), look_at(leaf, bundle)))
+        .map(|leaf| (leaf.name.to_owned(), look_at(leaf, bundle)))
         .collect()
 }
 
@@ -80,7 +80,7 @@ fn read_kubeconfig(path: &str) -> Found {
 /// Makes a key and a certificate and puts them in place.
 pub fn issue(leaf: &Leaf, bundle: &Bundle, now: SystemTime) -> Result<(), NodeError> {
     let fail = |why: String| NodeError::Leaf {
-        leaf: leaf.name.to_string(),
+        leaf: leaf.name.to_owned(),
         why,
     };
     let secrets = bundle

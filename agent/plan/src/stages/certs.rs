@@ -20,7 +20,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
 }
 
 fn unfit(look: &Look<'_>, leaf: &Leaf) -> Option<String> {
-    match look.observed.leaves.get(&leaf.name.to_string()) {
+    match look.observed.leaves.get(leaf.name) {
         Some(Probe::Seen(seen)) if !seen.key_matches => Some("its key is another one's".to_owned()),
         Some(Probe::Seen(seen)) if !seen.authority_matches => {
             Some("another authority signed it".to_owned())
