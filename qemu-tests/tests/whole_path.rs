@@ -156,7 +156,12 @@ fn every_problem_is_named(home: &Path, node: &str, config: &str) -> anyhow::Resu
     put(&path, &bad)?;
     let path = path.display().to_string();
     let refused = machinectl_fails(home, &["apply-config", "-n", node, "-f", &path], 60)?;
-    for words in ["machine.hostnam:", "machine.hostname:", "v1.99.0", "bad.yaml:5:"] {
+    for words in [
+        "machine.hostnam:",
+        "machine.hostname:",
+        "v1.99.0",
+        "bad.yaml:5:",
+    ] {
         ensure!(
             refused.stderr.contains(words),
             "{words} is not named: {}",
