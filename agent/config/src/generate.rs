@@ -4,15 +4,17 @@
 //! Apart from the secrets, which are random, the same words give the same text.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
+use machine_pki::leaf::Lifetime;
 use machine_pki::{
-    Authority, AuthorityKind, PkiError, Secret, ServiceAccountKey, inspect, random_encryption_key,
-    random_token,
+    Authority, AuthorityKind, LeafRequest, PkiError, Secret, ServiceAccountKey, Usage, inspect,
+    random_encryption_key, random_token,
 };
 
 use crate::problem::Problems;
-use crate::secrets::{CaPair, ClusterSecrets, ServiceAccount};
+use crate::secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, ServiceAccount};
 use crate::types::Role;
 use crate::write::Writer;
 
@@ -63,7 +65,7 @@ pub struct NodeDocuments {
     pub role: Role,
     /// Its `MachineConfig`, without any secret.
     pub config: String,
-    /// Its `ClusterSecrets`; a worker's has no key.
+    /// Its `ClusterSecrets`; a worker's has no key but that of its own identity.
     pub secrets: Secret,
 }
 
@@ -125,6 +127,7 @@ pub fn secrets(now: SystemTime) -> Result<Secret, GenerateError> {
             key: Some(signing.key.clone()),
             public: signing.public_pem.clone(),
         }),
+        machine_identity: None,
         bootstrap_token: Some(random_token()?),
         encryption_key: Some(random_encryption_key()?),
     }))
@@ -138,6 +141,7 @@ pub fn secrets(now: SystemTime) -> Result<Secret, GenerateError> {
 pub fn documents(
     cluster: &ClusterDescription,
     secrets: &ClusterSecrets,
+    now: SystemTime,
 ) -> Result<Vec<NodeDocuments>, GenerateError> {
     if let Some(missing) = missing(secrets) {
         return Err(GenerateError::Incomplete { missing });
@@ -145,7 +149,11 @@ pub fn documents(
     let digest = inspect(&secrets.machine_ca.certificate)?.spki_sha256;
     let id = digest.get(..32).unwrap_or(&digest);
     let full = write_secrets(secrets);
-    let bare = write_secrets(&workers_part(secrets));
+    let authority = secrets.authority(AuthorityKind::Machine);
+    let authority = authority.ok_or(GenerateError::Incomplete {
+        missing: "machineCA.key",
+    })?;
+    let mut bare = workers_part(secrets);
     let mut names = BTreeSet::new();
     let mut checked = BTreeSet::new();
     let mut made = Vec::with_capacity(cluster.nodes.len());
@@ -162,7 +170,8 @@ pub fn documents(
             secrets: if node.role.is_control_plane() {
                 full.clone()
             } else {
-                bare.clone()
+                bare.machine_identity = Some(identity(&authority, cluster, node, now)?);
+                write_secrets(&bare)
             },
         };
         // The secrets are the same for all of a role: proving their keys once each is enough.
@@ -202,7 +211,36 @@ fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
     }
 }
 
-/// What a worker may hold: two certificates to trust, and the token to introduce itself with.
+/// What a worker introduces itself with: good for a year, in its name alone.
+fn identity(
+    authority: &Authority,
+    cluster: &ClusterDescription,
+    node: &NodeDescription,
+    now: SystemTime,
+) -> Result<MachineIdentity, PkiError> {
+    let mut request = LeafRequest {
+        common_name: node.hostname.clone(),
+        organizations: vec![MACHINE_GROUP.to_owned()],
+        usage: Usage::Both,
+        dns: [node.hostname.clone()].into(),
+        ips: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].into(),
+        lifetime: Lifetime::LEAF,
+    };
+    for san in &cluster.cert_sans {
+        // What is no name either is refused below, with its place.
+        match san.parse() {
+            Ok(ip) => drop(request.ips.insert(ip)),
+            Err(_) => drop(request.dns.insert(san.clone())),
+        }
+    }
+    let issued = authority.issue(&request, now)?;
+    Ok(MachineIdentity {
+        certificate: issued.certificate_pem,
+        key: issued.key,
+    })
+}
+
+/// What every worker may hold: two certificates to trust, and the token its kubelet begins with.
 fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
     let public = |ca: &CaPair| CaPair {
         certificate: ca.certificate.clone(),
@@ -214,6 +252,7 @@ fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
         etcd_ca: None,
         front_proxy_ca: None,
         service_account: None,
+        machine_identity: None,
         bootstrap_token: secrets.bootstrap_token.clone(),
         encryption_key: None,
     }
@@ -241,6 +280,11 @@ fn write_secrets(secrets: &ClusterSecrets) -> Secret {
             out.text(2, "key", key.expose());
         }
         out.text(2, "public", &pair.public);
+    }
+    if let Some(identity) = &secrets.machine_identity {
+        out.section(0, "machineIdentity");
+        out.text(2, "certificate", &identity.certificate);
+        out.text(2, "key", identity.key.expose());
     }
     if let Some(token) = &secrets.bootstrap_token {
         out.text(0, "bootstrapToken", token.expose());

@@ -36,7 +36,7 @@ pub use problem::{Fault, Problem, Problems};
 pub use read::{LARGEST, read, read_secrets};
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use secrets::{CaPair, ClusterSecrets, ServiceAccount};
+pub use secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, ServiceAccount};
 pub use types::{
     Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, HostVolume,
     Hostname, Interface, InterfaceSelector, Kubelet, KubernetesVersion, Mirror, Network,

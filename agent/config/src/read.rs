@@ -30,12 +30,14 @@ pub const LARGEST: usize = 1024 * 1024;
 pub fn read(bytes: &[u8]) -> Result<Bundle, Problems> {
     let text = text(bytes)?;
     let mut stream = Stream::parse(text);
-    let (mut config, mut secrets, mut hidden, mut role) = (None, None, Vec::new(), None);
+    let (mut config, mut secrets, mut hidden) = (None, None, Vec::new());
+    let (mut role, mut hostname) = (None, None);
     let machine = stream.take(MACHINE_CONFIG);
     if let Some(node) = &machine {
         let mut report = Report::new(node);
         let found: (_, MachineDocument) = shape(node, MACHINE_CONFIG, &mut report);
         role = rules::role(&found.1, &report);
+        hostname = rules::hostname(&found.1, &report);
         config = rules::machine(found.1, &mut report);
         stream.absorb(report);
     } else if stream.problems.is_empty() {
@@ -49,7 +51,7 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, Problems> {
         let mut report = Report::new(&node);
         let (structure, document): (Structure, SecretsDocument) =
             shape(&node, CLUSTER_SECRETS, &mut report);
-        secrets = rules::secrets(document, role, &mut report);
+        secrets = rules::secrets(document, role, hostname.as_deref(), &mut report);
         hidden.extend(structure.secrets);
         stream.absorb(report);
     }
@@ -90,7 +92,7 @@ pub fn read_secrets(bytes: &[u8]) -> Result<ClusterSecrets, Problems> {
     };
     let mut report = Report::new(&node);
     let (_, document): (Structure, SecretsDocument) = shape(&node, CLUSTER_SECRETS, &mut report);
-    let secrets = rules::secrets(document, Some(Role::ControlPlane), &mut report);
+    let secrets = rules::secrets(document, Some(Role::ControlPlane), None, &mut report);
     stream.absorb(report);
     stream.finish()?;
     secrets.ok_or_else(unexplained)

@@ -2,6 +2,9 @@
 
 use machine_pki::{Authority, AuthorityKind, Secret};
 
+/// The group (O=) of a machine's own certificate, on whichever role.
+pub const MACHINE_GROUP: &str = "machined:node";
+
 /// The cluster's secrets as one machine holds them. Built only by [`crate::read`] and
 /// [`crate::read_secrets`].
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,8 @@ pub struct ClusterSecrets {
     pub front_proxy_ca: Option<CaPair>,
     /// The key pair of service account tokens; as `etcd_ca`.
     pub service_account: Option<ServiceAccount>,
+    /// What a worker is known by at first; never on a control plane machine.
+    pub machine_identity: Option<MachineIdentity>,
     /// The token new nodes first speak to the cluster with.
     pub bootstrap_token: Option<Secret>,
     /// The key that encrypts Kubernetes Secrets inside etcd, base64 of 32 bytes.
@@ -29,6 +34,15 @@ pub struct CaPair {
     pub certificate: String,
     /// The private key, PEM; always there on a control plane machine, never on a worker.
     pub key: Option<Secret>,
+}
+
+/// A worker's certificate in its own name, with its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MachineIdentity {
+    /// The certificate, PEM, for serving the machine API and for asking control planes.
+    pub certificate: String,
+    /// The private key, PEM.
+    pub key: Secret,
 }
 
 /// The key pair of service account tokens.

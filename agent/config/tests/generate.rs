@@ -26,7 +26,7 @@ fn node(hostname: &str, role: Role) -> NodeDescription {
 }
 
 #[test]
-fn every_stream_is_accepted_and_workers_get_no_key() {
+fn every_stream_is_accepted_and_workers_get_no_authority() {
     let text = secrets(SystemTime::now()).unwrap();
     let cluster = read_secrets(text.expose().as_bytes()).unwrap();
     let description = ClusterDescription {
@@ -40,7 +40,7 @@ fn every_stream_is_accepted_and_workers_get_no_key() {
             node("w1", Role::Worker),
         ])
     };
-    let made = documents(&description, &cluster).unwrap();
+    let made = documents(&description, &cluster, SystemTime::now()).unwrap();
     let [cp, worker] = made.as_slice() else {
         panic!("{} streams", made.len())
     };
@@ -48,7 +48,11 @@ fn every_stream_is_accepted_and_workers_get_no_key() {
     assert_eq!(cp_bundle.secrets.as_ref(), Some(&cluster));
     assert_eq!(cp_bundle.config.network_addon(), &NetworkAddon::None);
     assert!(cp_bundle.config.allow_scheduling_on_control_planes());
-    assert!(!worker.stream().expose().contains("PRIVATE KEY"));
+    let keys = worker.stream().expose().matches("BEGIN PRIVATE").count();
+    assert_eq!(
+        keys, 1,
+        "a worker holds its own identity's key and no other"
+    );
     let worker_bundle = read(worker.stream().expose().as_bytes()).unwrap();
     assert_eq!(
         worker_bundle.config.cluster_id(),
@@ -61,11 +65,16 @@ fn every_stream_is_accepted_and_workers_get_no_key() {
         cluster.kubernetes_ca.certificate
     );
     assert!(held.etcd_ca.is_none() && held.service_account.is_none());
-    assert_eq!(
-        documents(&description, &cluster).unwrap(),
-        made,
-        "the same words, the same text"
-    );
+    let identity = held.machine_identity.unwrap();
+    let facts = machine_pki::inspect(&identity.certificate).unwrap();
+    assert_eq!(facts.common_name, "w1");
+    for name in ["w1", "api.example"] {
+        assert!(facts.dns.contains(name), "{facts:?}");
+    }
+    assert!(!facts.ips.is_empty(), "{facts:?}");
+    let again = documents(&description, &cluster, SystemTime::now()).unwrap();
+    assert_eq!(again.first(), made.first(), "the same words, the same text");
+    assert_eq!(again[1].config, worker.config);
 }
 
 #[test]
@@ -83,7 +92,12 @@ fn a_hundred_machines_take_no_time() {
     let nodes = (0..100)
         .map(|n| node(&format!("node-{n}"), role(n)))
         .collect();
-    assert_eq!(documents(&demo(nodes), &cluster).unwrap().len(), 100);
+    assert_eq!(
+        documents(&demo(nodes), &cluster, SystemTime::now())
+            .unwrap()
+            .len(),
+        100
+    );
     // Unoptimised, on a busy machine; an optimised build takes some hundredths.
     assert!(
         started.elapsed() < Duration::from_secs(10),
@@ -100,7 +114,9 @@ fn wrong_words_are_refused_as_the_machine_would() {
         endpoint: "https://x".into(),
         ..demo(vec![node("CP", Role::Worker)])
     };
-    let Err(GenerateError::Refused { problems, .. }) = documents(&description, &cluster) else {
+    let Err(GenerateError::Refused { problems, .. }) =
+        documents(&description, &cluster, SystemTime::now())
+    else {
         panic!("accepted")
     };
     let text = problems.to_string();
@@ -110,13 +126,64 @@ fn wrong_words_are_refused_as_the_machine_would() {
     );
     let twice = demo(vec![node("a", Role::Worker), node("a", Role::Worker)]);
     assert!(matches!(
-        documents(&twice, &cluster),
+        documents(&twice, &cluster, SystemTime::now()),
         Err(GenerateError::SameName { .. })
     ));
     let mut poor = cluster;
     poor.etcd_ca = None;
     assert!(matches!(
-        documents(&twice, &poor),
+        documents(&twice, &poor, SystemTime::now()),
         Err(GenerateError::Incomplete { .. })
     ));
+}
+
+#[test]
+fn an_identity_is_one_machines_own() {
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    let other = secrets(SystemTime::now()).unwrap();
+    let other = read_secrets(other.expose().as_bytes()).unwrap();
+    let workers = demo(vec![node("w1", Role::Worker), node("w2", Role::Worker)]);
+    let of = |secrets| documents(&workers, secrets, SystemTime::now()).unwrap();
+    let (mine, foreign) = (of(&cluster), of(&other));
+    let part = |text: &str, from: &str, to: &str| {
+        let start = text.find(from).unwrap();
+        text[start..start + text[start..].find(to).unwrap()].to_owned()
+    };
+    let identity = |text: &str| part(text, "machineIdentity:", "bootstrapToken:");
+    let key = |text: &str| part(&identity(text), "  key: |", "-----END PRIVATE");
+    let whole = mine[0].stream().expose().to_owned();
+    let at = |secrets: &machine_pki::Secret| identity(secrets.expose());
+    let cases = [
+        (at(&mine[1].secrets), "is for \"w2\", not for \"w1\""),
+        (at(&foreign[0].secrets), "is not signed by machineCA"),
+        (
+            identity(&whole).replace(&key(&whole), &key(mine[1].secrets.expose())),
+            "is not the private key of the certificate beside it",
+        ),
+        (
+            format!(
+                "machineIdentity:\n  certificate: |\n{}  key: x\n",
+                part(&whole, "    -----BEGIN CERT", "kubernetesCA:")
+            ),
+            "is not of the group machined:node",
+        ),
+    ];
+    for (instead, message) in cases {
+        let text = whole.replace(&identity(&whole), &instead);
+        let problems = read(text.as_bytes()).unwrap_err().to_string();
+        assert!(problems.contains(message), "{message}: {problems}");
+        assert!(problems.contains("machineIdentity."), "{problems}");
+    }
+    let cp = demo(vec![node("cp1", Role::ControlPlane)]);
+    let cp = documents(&cp, &cluster, SystemTime::now()).unwrap();
+    let stream = cp[0].stream();
+    let text = stream
+        .expose()
+        .replace("bootstrapToken:", &(identity(&whole) + "bootstrapToken:"));
+    let problems = read(text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        problems.contains("machineIdentity: is for workers"),
+        "{problems}"
+    );
 }

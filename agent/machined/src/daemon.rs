@@ -72,7 +72,7 @@ pub async fn run() -> anyhow::Result<()> {
     let entry = ledger
         .current()
         .context("the ledger lost the config it has just accepted")?;
-    let identity = Identity::new(&entry)?;
+    let identity = Identity::new(&entry, state)?;
     let front = Arc::clone(&identity.front);
     let wake = Wake::default();
     let systemd = system_bus().await?;
@@ -98,7 +98,7 @@ pub async fn run() -> anyhow::Result<()> {
     let reconciler = Reconciler {
         node: Node::new(systemd.clone(), Arc::clone(&ledger)),
         ledger: Arc::clone(&ledger),
-        board,
+        board: Arc::clone(&board),
         wake: wake.clone(),
         alive: Box::new(|| drop(sd_notify::notify(&[sd_notify::NotifyState::Watchdog]))),
     };
@@ -106,7 +106,7 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         served = api::serve(listener, front, parts, stop.clone()) => served?,
         () = reconciler.run() => {}
-        () = identity.keep(ledger, wake.clone()) => {}
+        () = identity.keep(ledger, board, wake.clone()) => {}
         () = listen(systemd, wake) => {}
     }
     Ok(())

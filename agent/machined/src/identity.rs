@@ -1,9 +1,15 @@
-//! The machine API's own certificate: made in memory, never written, renewed at
-//! half life or when what it should say changes.
+//! The machine API's own certificate: renewed at half life or when what it should
+//! say changes. A control plane machine makes it in memory and never writes it; a
+//! worker asks a control plane machine.
 
+mod signer;
+mod worker;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use machine_config::{ClusterSecrets, MachineIdentity};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest};
 use machine_plan::render::machine_api_leaf;
@@ -12,79 +18,132 @@ use crate::api::{Credentials, Front};
 use crate::ledger::{Entry, Ledger};
 use crate::node::{certs, facts};
 use crate::reconcile::Wake;
+use crate::status::Board;
 
-/// How often addresses are compared. Reading them costs some ten microseconds.
+/// How often addresses are compared, and a worker that has no certificate of a
+/// control plane's asks again. Reading addresses costs some ten microseconds.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// What the API shows, and what it was made from.
 pub struct Identity {
     /// For the server.
     pub front: Arc<Front>,
+    basis: Basis,
+    /// When the certificate shown was signed; never yet for a worker that shows
+    /// what it was enrolled with.
+    signed: Option<Instant>,
+    /// Where a worker keeps what it proves itself by.
+    kept: PathBuf,
+}
+
+#[derive(PartialEq)]
+struct Basis {
     request: LeafRequest,
     authority: String,
-    made: Instant,
+    /// What a worker was enrolled with.
+    enrolled: Option<MachineIdentity>,
 }
 
 impl Identity {
-    /// A first certificate.
-    pub fn new(entry: &Entry) -> anyhow::Result<Self> {
-        let (request, authority) = wanted(entry)?;
-        let front = Arc::new(Front::new(&issue(entry, &request)?)?);
+    /// A first certificate. `state`: the agent's folder.
+    pub fn new(entry: &Entry, state: &std::path::Path) -> anyhow::Result<Self> {
+        let basis = Basis::of(entry)?;
+        let kept = state.join("identity.pem");
+        let (credentials, signed) = match entry.bundle.config.role().is_control_plane() {
+            true => (issue(entry, &basis.request)?, Some(Instant::now())),
+            false => (worker::first(entry, &kept)?, None),
+        };
         Ok(Self {
-            front,
-            request,
-            authority,
-            made: Instant::now(),
+            front: Arc::new(Front::new(&credentials)?),
+            basis,
+            signed,
+            kept,
         })
     }
 
     /// Keeps it right for as long as the task lives.
-    pub async fn keep(mut self, ledger: Arc<Ledger>, wake: Wake) {
+    pub async fn keep(mut self, ledger: Arc<Ledger>, board: Arc<Board>, wake: Wake) {
+        let mut told = String::new();
         loop {
-            tokio::time::sleep(LOOK).await;
-            let Some(entry) = ledger.current() else {
-                continue;
-            };
-            match self.renew(&entry) {
-                Ok(true) => {
-                    tracing::info!("the machine API has a new certificate");
-                    // New addresses concern other certificates too.
-                    wake.wake();
+            if let Some(entry) = ledger.current() {
+                match self.renew(&entry).await {
+                    Ok(true) => {
+                        tracing::info!("the machine API has a new certificate");
+                        told.clear();
+                        // New addresses concern other certificates too.
+                        wake.wake();
+                    }
+                    Ok(false) => {}
+                    Err(e) => {
+                        let why = format!("cannot renew the machine API's certificate: {e:#}");
+                        if why != told {
+                            board.emit("condition", "machine API", why.clone());
+                            told = why;
+                        }
+                    }
                 }
-                Ok(false) => {}
-                Err(e) => tracing::warn!("cannot renew the machine API's certificate: {e:#}"),
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
-        let (request, authority) = wanted(entry)?;
-        let due = self.made.elapsed() > Lifetime::MACHINE_API / 2;
-        if !due && request == self.request && authority == self.authority {
+    async fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
+        let basis = Basis::of(entry)?;
+        let young = |signed: Instant| signed.elapsed() <= Lifetime::MACHINE_API / 2;
+        if self.signed.is_some_and(young) && basis == self.basis {
             return Ok(false);
         }
-        self.front.replace(&issue(entry, &request)?)?;
-        (self.request, self.authority, self.made) = (request, authority, Instant::now());
+        let credentials = if entry.bundle.config.role().is_control_plane() {
+            issue(entry, &basis.request)?
+        } else {
+            if basis != self.basis {
+                // Another authority's clients are let in at once, whether or not
+                // a control plane machine answers.
+                self.front.replace(&worker::first(entry, &self.kept)?)?;
+                self.signed = None;
+                self.basis = Basis::of(entry)?;
+            }
+            let host = entry.bundle.config.control_plane_endpoint().host();
+            worker::ask(entry, &self.kept, (host, machined_proto::PORT)).await?
+        };
+        self.front.replace(&credentials)?;
+        (self.basis, self.signed) = (basis, Some(Instant::now()));
         Ok(true)
     }
 }
 
-fn wanted(entry: &Entry) -> anyhow::Result<(LeafRequest, String)> {
+impl Basis {
+    fn of(entry: &Entry) -> anyhow::Result<Self> {
+        let secrets = secrets(entry)?;
+        Ok(Self {
+            request: machine_api_leaf(&entry.bundle.config, &facts::addresses()),
+            authority: secrets.machine_ca.certificate.clone(),
+            enrolled: secrets.machine_identity.clone(),
+        })
+    }
+}
+
+fn secrets(entry: &Entry) -> anyhow::Result<&ClusterSecrets> {
     let secrets = entry.bundle.secrets.as_ref();
-    let secrets = secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))?;
-    let request = machine_api_leaf(&entry.bundle.config, &facts::addresses());
-    Ok((request, secrets.machine_ca.certificate.clone()))
+    secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))
 }
 
 fn issue(entry: &Entry, request: &LeafRequest) -> anyhow::Result<Credentials> {
-    let secrets = entry.bundle.secrets.as_ref();
-    let secrets = secrets.ok_or_else(|| anyhow::anyhow!("the document in force has no secrets"))?;
+    let secrets = secrets(entry)?;
     let authority =
         certs::authority(secrets, AuthorityKind::Machine).map_err(anyhow::Error::msg)?;
     let issued = authority.issue(request, SystemTime::now())?;
-    Ok(Credentials {
-        certificate_pem: issued.certificate_pem,
-        key: issued.key,
+    Ok(credentials(secrets, issued.certificate_pem, issued.key))
+}
+
+fn credentials(
+    secrets: &ClusterSecrets,
+    certificate_pem: String,
+    key: machine_pki::Secret,
+) -> Credentials {
+    Credentials {
+        certificate_pem,
+        key,
         client_authority_pem: Some(secrets.machine_ca.certificate.clone()),
-    })
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
@@ -103,6 +104,22 @@ pub fn inspect_key(pem: &str) -> Result<KeyFacts, PkiError> {
 /// If there is none, or it is not well-formed. No input panics.
 pub fn inspect(pem: &str) -> Result<CertificateFacts, PkiError> {
     facts(&parse(&first_der(pem)?)?)
+}
+
+/// True if the moment is within the life of the first certificate in the text.
+#[must_use]
+pub fn is_current(pem: &str, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    inspect(pem).is_ok_and(|facts| facts.not_before <= now && now < facts.not_after)
+}
+
+/// Reads a certificate as TLS hands it over.
+///
+/// # Errors
+/// If it is not well-formed. No input panics.
+pub fn inspect_der(der: &[u8]) -> Result<CertificateFacts, PkiError> {
+    facts(&parse(der)?)
 }
 
 /// True if the key of `ca_pem`'s certificate signed `certificate_pem`'s, in that one's name.

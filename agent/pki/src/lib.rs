@@ -12,14 +12,19 @@ mod inspect;
 mod key;
 pub mod leaf;
 mod random;
+mod request;
 mod secret;
 mod service_account;
 mod sign;
 
 pub use authority::{Authority, AuthorityKind};
 pub use error::PkiError;
-pub use inspect::{CertificateFacts, KeyFacts, inspect, inspect_key, issued_by, key_matches};
+pub use inspect::{
+    CertificateFacts, KeyFacts, inspect, inspect_der, inspect_key, is_current, issued_by,
+    key_matches,
+};
 pub use leaf::{Issued, LeafRequest, Usage};
 pub use random::{random_encryption_key, random_id, random_token};
+pub use request::SigningRequest;
 pub use secret::{REDACTED, Secret};
 pub use service_account::ServiceAccountKey;

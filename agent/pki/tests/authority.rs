@@ -328,3 +328,15 @@ fn requests_survive_being_written_down() {
         request()
     );
 }
+
+#[test]
+fn a_request_made_here_is_signed_and_its_key_stays() {
+    let authority = Authority::generate(AuthorityKind::Machine, at(NOW)).unwrap();
+    let asked = machine_pki::SigningRequest::generate("w1").unwrap();
+    assert!(!asked.csr_pem.contains("PRIVATE KEY"));
+    let certificate = authority
+        .sign_csr(&asked.csr_pem, &request(), at(NOW))
+        .unwrap();
+    assert!(key_matches(&certificate, &asked.key));
+    assert!(issued_by(&certificate, authority.certificate_pem()));
+}

@@ -220,6 +220,7 @@ impl Cluster {
                 key: Some(account.key),
                 public: account.public_pem,
             }),
+            machine_identity: None,
             bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
             encryption_key: None,
         }

@@ -317,6 +317,21 @@ pub struct RebootResponse {}
 pub struct ShutdownRequest {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShutdownResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignCertificateRequest {
+    /// PKCS#10, PEM, at most 8 KiB. Only its key is taken: the certificate's names
+    /// are those of the caller's certificate and the address it called from.
+    #[prost(string, tag = "1")]
+    pub csr_pem: ::prost::alloc::string::String,
+    #[prost(enumeration = "CertificatePurpose", tag = "2")]
+    pub purpose: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignCertificateResponse {
+    /// PEM.
+    #[prost(string, tag = "1")]
+    pub certificate_pem: ::prost::alloc::string::String,
+}
 /// In the details of INVALID_ARGUMENT: all problems of a document at once.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Problems {
@@ -401,6 +416,37 @@ impl Intermediate {
             "INTERMEDIATE_OBSERVED" => Some(Self::Observed),
             "INTERMEDIATE_DESIRED" => Some(Self::Desired),
             "INTERMEDIATE_PLAN" => Some(Self::Plan),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CertificatePurpose {
+    Unspecified = 0,
+    /// The machine API's server, for 24 hours.
+    MachineApi = 1,
+    /// What the machine proves itself by when it asks for the other, for a year.
+    MachineIdentity = 2,
+}
+impl CertificatePurpose {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CERTIFICATE_PURPOSE_UNSPECIFIED",
+            Self::MachineApi => "CERTIFICATE_PURPOSE_MACHINE_API",
+            Self::MachineIdentity => "CERTIFICATE_PURPOSE_MACHINE_IDENTITY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CERTIFICATE_PURPOSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CERTIFICATE_PURPOSE_MACHINE_API" => Some(Self::MachineApi),
+            "CERTIFICATE_PURPOSE_MACHINE_IDENTITY" => Some(Self::MachineIdentity),
             _ => None,
         }
     }
@@ -1229,6 +1275,32 @@ pub mod machine_service_client {
                 .insert(GrpcMethod::new("machine.v1.MachineService", "Kubeconfig"));
             self.inner.unary(req, path, codec).await
         }
+        /// Signs a key that a machine of the cluster has made. For such machines, which
+        /// are known by their certificates; control planes only.
+        pub async fn sign_certificate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignCertificateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/SignCertificate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "SignCertificate"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn reboot(
             &mut self,
             request: impl tonic::IntoRequest<super::RebootRequest>,
@@ -1396,6 +1468,15 @@ pub mod machine_service_server {
             request: tonic::Request<super::KubeconfigRequest>,
         ) -> std::result::Result<
             tonic::Response<super::KubeconfigResponse>,
+            tonic::Status,
+        >;
+        /// Signs a key that a machine of the cluster has made. For such machines, which
+        /// are known by their certificates; control planes only.
+        async fn sign_certificate(
+            &self,
+            request: tonic::Request<super::SignCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignCertificateResponse>,
             tonic::Status,
         >;
         async fn reboot(
@@ -2153,6 +2234,52 @@ pub mod machine_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = KubeconfigSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/SignCertificate" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignCertificateSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::SignCertificateRequest>
+                    for SignCertificateSvc<T> {
+                        type Response = super::SignCertificateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignCertificateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::sign_certificate(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignCertificateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

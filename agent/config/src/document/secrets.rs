@@ -9,7 +9,8 @@ use super::{API_VERSION, CLUSTER_SECRETS};
 /// The cluster's secrets. Keep it apart from the `MachineConfig`; no answer of the API shows it.
 ///
 /// A control plane machine needs every key, to sign certificates. A worker must hold none: its
-/// document has only the certificates of `machineCA` and `kubernetesCA`, and the bootstrap token.
+/// document has only the certificates of `machineCA` and `kubernetesCA`, its own `machineIdentity`
+/// and the bootstrap token.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "ClusterSecrets")]
@@ -36,12 +37,28 @@ pub(crate) struct SecretsDocument {
     pub(crate) front_proxy_ca: Option<CaSection>,
     /// The key pair that signs service account tokens.
     pub(crate) service_account: Option<ServiceAccountSection>,
+    /// What a worker is known by until a control plane machine has signed a key of its own. For one
+    /// machine alone; refused on a control plane machine, which makes its own.
+    pub(crate) machine_identity: Option<IdentitySection>,
     /// The token a new node first speaks to the cluster with, `abcdef.0123456789abcdef`.
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     pub(crate) bootstrap_token: Option<Secret>,
     /// The key that encrypts Kubernetes Secrets inside etcd: 32 bytes in base64.
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     pub(crate) encryption_key: Option<Secret>,
+}
+
+/// What one worker is known by at first: a certificate in its name, for its own machine API and to
+/// ask a control plane machine for another.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "MachineIdentity")]
+pub(crate) struct IdentitySection {
+    /// The certificate, PEM, signed by `machineCA`; its common name is the machine's hostname.
+    pub(crate) certificate: String,
+    /// Its private key, PEM (PKCS#8).
+    #[schemars(with = "String", extend("writeOnly" = true))]
+    pub(crate) key: Secret,
 }
 
 /// A certificate authority.

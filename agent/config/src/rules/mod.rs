@@ -26,6 +26,13 @@ pub(crate) fn role(document: &MachineDocument, report: &Report<'_>) -> Option<Ro
     report.sound(&path).then_some(document.machine.role)
 }
 
+/// Which name a document gives the machine, unless that is what is wrong with it.
+pub(crate) fn hostname(document: &MachineDocument, report: &Report<'_>) -> Option<String> {
+    let path = Path::root().key("machine").key("hostname");
+    let name = &document.machine.hostname;
+    report.sound(&path).then(|| name.clone())
+}
+
 /// Judges everything, reports all that is wrong, and gives the valid form if nothing was.
 pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Option<MachineConfig> {
     let MachineDocument {

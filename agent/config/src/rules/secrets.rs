@@ -2,6 +2,8 @@
 //!
 //! No message here repeats a value, nor what a parser said about one.
 
+mod identity;
+
 use std::collections::HashMap;
 
 use data_encoding::BASE64;
@@ -16,11 +18,12 @@ use crate::report::Report;
 use crate::secrets::{CaPair, ClusterSecrets, ServiceAccount};
 use crate::types::Role;
 
-/// Judges the secrets as a machine of this role may hold them. Without a role (it is what is
-/// wrong) only what is there is judged.
+/// Judges the secrets as a machine of this role and name may hold them. Without a role (it is what
+/// is wrong) only what is there is judged.
 pub(crate) fn judge(
     document: SecretsDocument,
     role: Option<Role>,
+    hostname: Option<&str>,
     report: &mut Report<'_>,
 ) -> Option<ClusterSecrets> {
     let root = Path::root();
@@ -61,6 +64,10 @@ pub(crate) fn judge(
     let etcd_ca = ca(document.etcd_ca, AuthorityKind::Etcd, report);
     let front_proxy_ca = ca(document.front_proxy_ca, AuthorityKind::FrontProxy, report);
     let service_account = service_account(document.service_account, role, report);
+    let machine_identity = document.machine_identity.map(|section| {
+        let authority = machine_ca.as_ref().map(|ca| ca.certificate.as_str());
+        identity::judge(section, authority, role, hostname, report)
+    });
     if let Some(Err(fault)) = document.bootstrap_token.as_ref().map(check_token) {
         report.value(&root.key("bootstrapToken"), fault);
     }
@@ -78,6 +85,7 @@ pub(crate) fn judge(
         etcd_ca,
         front_proxy_ca,
         service_account,
+        machine_identity,
         bootstrap_token: document.bootstrap_token,
         encryption_key: document.encryption_key,
     })

@@ -110,7 +110,7 @@ pub(super) fn documents(
         allow_scheduling_on_control_planes: state.machines.len() == 1,
         ..ClusterDescription::default()
     };
-    let made = generate::documents(&description, secrets)
+    let made = generate::documents(&description, secrets, std::time::SystemTime::now())
         .map_err(|error| Failure::refused(error.to_string()))?;
     let streams = made
         .iter()

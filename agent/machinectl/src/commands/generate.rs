@@ -133,7 +133,12 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     let (described_nodes, known) = nodes(args)?;
     let kept = folder.join("secrets.yaml");
     let (text, secrets) = cluster_secrets(args, &kept)?;
-    let documents = make::documents(&described(args, described_nodes), &secrets).map_err(told)?;
+    let documents = make::documents(
+        &described(args, described_nodes),
+        &secrets,
+        SystemTime::now(),
+    )
+    .map_err(told)?;
     // Look before writing: half a folder is harder to repair than none.
     for node in &documents {
         let path = folder.join(format!("{}.yaml", node.hostname));

@@ -56,6 +56,8 @@ impl fmt::Display for Role {
 pub enum Access {
     /// Any certificate of the machine authority, roles or none.
     Authenticated,
+    /// A machine of the cluster, by its own certificate.
+    Machine,
     /// This role or a greater one.
     Role(Role),
 }
@@ -72,6 +74,10 @@ const TABLE: &[(&str, Access)] = &[
     (
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         Access::Authenticated,
+    ),
+    (
+        "/machine.v1.MachineService/SignCertificate",
+        Access::Machine,
     ),
     ("/machine.v1.MachineService/Version", READER),
     ("/machine.v1.MachineService/Status", READER),
@@ -101,6 +107,11 @@ pub fn check(peer: Option<&Peer>, path: &str) -> Result<(), Status> {
     })?;
     match (required(path), identity.role) {
         (Access::Authenticated, _) => Ok(()),
+        (Access::Machine, _) if identity.machine.is_some() => Ok(()),
+        (Access::Machine, _) => Err(Status::permission_denied(format!(
+            "this call is for machines of the cluster; {} is none",
+            identity.name
+        ))),
         (Access::Role(needed), Some(has)) if has >= needed => Ok(()),
         (Access::Role(needed), has) => Err(Status::permission_denied(format!(
             "this call needs the role {needed}; {} has {}",

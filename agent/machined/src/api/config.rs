@@ -1,6 +1,7 @@
 //! Config calls: apply, confirm, get, history, rollback. No policy of the domain lives here.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use machine_config::Bundle;
 use machined_proto::v1;
@@ -64,6 +65,7 @@ fn accept(ledger: &Ledger, mut new: Acceptance, dry_run: bool) -> Result<Applied
     }
     if let Some(current) = &current {
         keep_secrets(current, &mut new)?;
+        still_reachable(current, &new.bundle)?;
         same_machine(&current.bundle, &new.bundle)?;
     }
     let diff = diff(current.as_deref(), &new);
@@ -170,6 +172,15 @@ fn documents(stream: &str) -> Vec<&str> {
     }
     found.push(&stream[start..]);
     found
+}
+
+/// New secrets must let the machine show who it is. Those in force are not judged again: a worker
+/// may have outlived what it was enrolled with.
+fn still_reachable(current: &Entry, new: &Bundle) -> Result<(), Status> {
+    match current.bundle.secrets == new.secrets {
+        true => Ok(()),
+        false => document::reachable(new, SystemTime::now()),
+    }
 }
 
 /// What a machine is cannot be changed under it: its data belongs to that role and that cluster.

@@ -1,5 +1,7 @@
 //! Documents on their way in.
 
+use std::time::SystemTime;
+
 use machine_config::Bundle;
 use tonic::Status;
 
@@ -21,6 +23,29 @@ pub(super) async fn read(bytes: Vec<u8>) -> Result<(String, Bundle), Status> {
         Ok((text, bundle))
     })
     .await?
+}
+
+/// Refuses a document that would leave the machine without a way to show who it is.
+pub(super) fn reachable(bundle: &Bundle, now: SystemTime) -> Result<(), Status> {
+    let Some(secrets) = &bundle.secrets else {
+        return Err(convert::conflict(
+            "machineCA",
+            "the stream has no machine authority: nobody could reach the machine again".into(),
+            "append the ClusterSecrets document",
+        ));
+    };
+    if bundle.config.role().is_control_plane() {
+        return Ok(());
+    }
+    let why = match &secrets.machine_identity {
+        None => "is missing: the worker's machine API could not show who it is",
+        Some(identity) if !machine_pki::is_current(&identity.certificate, now) => {
+            "has expired, or the machine's clock is wrong"
+        }
+        Some(_) => return Ok(()),
+    };
+    let hint = "machinectl gen config --secrets makes a new one";
+    Err(convert::conflict("machineIdentity", why.into(), hint))
 }
 
 /// File work and long computations, off the thread that serves everybody.

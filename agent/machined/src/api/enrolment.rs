@@ -249,13 +249,7 @@ impl Enrolment {
 
 async fn read_first(document: Vec<u8>) -> Result<(String, Bundle), Status> {
     let (text, bundle) = document::read(document).await?;
-    if bundle.secrets.is_none() {
-        return Err(convert::conflict(
-            "machineCA",
-            "the stream has no machine authority: nobody could reach the machine again".into(),
-            "append the ClusterSecrets document",
-        ));
-    }
+    document::reachable(&bundle, SystemTime::now())?;
     Ok((text, bundle))
 }
 

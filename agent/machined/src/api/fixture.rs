@@ -52,7 +52,7 @@ impl Cluster {
             nodes: vec![node("cp1", Role::ControlPlane), node("w1", Role::Worker)],
             ..ClusterDescription::default()
         };
-        let mut nodes = generate::documents(&description, &secrets).unwrap();
+        let mut nodes = generate::documents(&description, &secrets, SystemTime::now()).unwrap();
         let worker = nodes.pop().unwrap().stream().expose().to_owned();
         let node = nodes.pop().unwrap();
         let pair = &secrets.machine_ca;
@@ -65,16 +65,18 @@ impl Cluster {
         }
     }
 
+    /// What a machine of this name shows.
+    pub(crate) fn machine(&self, name: &str) -> Issued {
+        let request = request(name, machine_config::MACHINE_GROUP, Usage::Both);
+        self.authority.issue(&request, SystemTime::now()).unwrap()
+    }
+
     pub(crate) fn client(&self, name: &str, organization: &str) -> Issued {
         client(&self.authority, name, organization)
     }
 
     pub(crate) fn node(&self) -> Credentials {
-        let issued = self.authority.issue(
-            &request("cp1", "machined:node", Usage::Both),
-            SystemTime::now(),
-        );
-        let issued = issued.unwrap();
+        let issued = self.machine("cp1");
         Credentials {
             certificate_pem: issued.certificate_pem,
             key: issued.key,
@@ -103,7 +105,7 @@ fn request(name: &str, organization: &str, usage: Usage) -> LeafRequest {
         organizations: vec![organization.to_owned()],
         usage,
         dns: ["machine".to_owned()].into(),
-        ips: [].into(),
+        ips: [std::net::Ipv4Addr::LOCALHOST.into()].into(),
         lifetime: Duration::from_secs(3600),
     }
 }
@@ -114,7 +116,12 @@ pub(crate) fn ledger(directory: &Path) -> Arc<Ledger> {
 
 /// A ledger with the control plane's document as generation 1.
 pub(crate) fn configured(directory: &Path) -> Arc<Ledger> {
-    let (ledger, text) = (ledger(directory), cluster().control_plane.clone());
+    enrolled(directory, &cluster().control_plane)
+}
+
+/// A ledger with a document as generation 1.
+pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
+    let (ledger, text) = (ledger(directory), text.to_owned());
     let bundle = machine_config::read(text.as_bytes()).unwrap();
     let by = "test".to_owned();
     ledger

@@ -15,7 +15,9 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::audit::Record;
-use super::{Parts, complete, config, convert, document, events, kubeconfig, logs, peer_of};
+use super::{
+    Parts, certificate, complete, config, convert, document, events, kubeconfig, logs, peer_of,
+};
 use crate::boot;
 use crate::status::now_ms;
 
@@ -310,6 +312,27 @@ impl MachineService for Machine {
             let text = this.written_down(record, result, |_| None).await?;
             let kubeconfig = text.expose().as_bytes().to_vec();
             Ok(Response::new(v1::KubeconfigResponse { kubeconfig }))
+        })
+        .await
+    }
+
+    async fn sign_certificate(
+        &self,
+        request: Request<v1::SignCertificateRequest>,
+    ) -> Answer<v1::SignCertificateResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = request.into_inner();
+        complete(async move {
+            let current = this.parts.ledger.current();
+            let current = current.ok_or_else(|| Status::failed_precondition("no config"))?;
+            let record = Record::new(&peer, "SignCertificate");
+            let sign =
+                move || certificate::sign(&current.bundle, &peer, &request, SystemTime::now());
+            let result = document::blocking(sign).await?;
+            let certificate_pem = this.written_down(record, result, |_| None).await?;
+            Ok(Response::new(v1::SignCertificateResponse {
+                certificate_pem,
+            }))
         })
         .await
     }

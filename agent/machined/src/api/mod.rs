@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authz;
+mod certificate;
 mod config;
 mod convert;
 mod document;
@@ -142,6 +143,6 @@ impl From<ServiceState> for v1::Service {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

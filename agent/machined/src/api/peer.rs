@@ -1,11 +1,12 @@
 //! Who is at the other end of a connection, as TLS says it.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use machine_config::MACHINE_GROUP;
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::authz::Role;
@@ -20,27 +21,39 @@ pub const EXPORTER_LENGTH: usize = 32;
 const NAME_LIMIT: usize = 128;
 
 /// Who a verified client certificate names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The common name.
     pub name: String,
     /// The greatest role of its organizations.
     pub role: Option<Role>,
+    /// For a machine of the cluster: what its certificate lets it answer to.
+    pub machine: Option<MachineNames>,
+}
+
+/// The names that a machine's certificate holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MachineNames {
+    /// DNS names.
+    pub dns: BTreeSet<String>,
+    /// Addresses.
+    pub ips: BTreeSet<IpAddr>,
 }
 
 impl Identity {
     /// Reads a certificate that TLS has verified already.
     pub fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-        let organizations = parsed
-            .subject()
-            .iter_organization()
-            .filter_map(|o| o.as_str().ok());
-        let printable = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT);
+        let facts = machine_pki::inspect_der(certificate).ok()?;
+        let printable = facts.common_name.chars().filter(|c| !c.is_control());
+        let name: String = printable.take(NAME_LIMIT).collect();
+        let is_machine = facts.organizations.iter().any(|o| o == MACHINE_GROUP);
         Some(Self {
-            name: printable.collect(),
-            role: Role::of(organizations),
+            role: Role::of(facts.organizations.iter().map(String::as_str)),
+            machine: is_machine.then_some(MachineNames {
+                dns: facts.dns,
+                ips: facts.ips,
+            }),
+            name: Some(name).filter(|name| !name.is_empty())?,
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use machine_config::{KubernetesVersion, MachineConfig, San};
+use machine_config::{KubernetesVersion, MACHINE_GROUP, MachineConfig, San};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest, Usage};
 use serde::Serialize;
@@ -15,9 +15,6 @@ use serde::Serialize;
 use super::organizations as groups;
 use super::{API_PORT, KUBERNETES, PKI, gates};
 use crate::facts::HostFacts;
-
-/// The group of a machine's own certificate.
-const MACHINE_GROUP: &str = "machined:node";
 
 /// A certificate that this node makes, signs and keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,12 +89,16 @@ pub fn cluster_admin_kubeconfig(version: KubernetesVersion) -> String {
     format!("{KUBERNETES}/{name}.conf")
 }
 
-/// The leaf of the machine API, for every role. The agent holds it in memory.
+/// The leaf of the machine API, for every role. The agent holds it in memory. A control plane also
+/// answers to the cluster's endpoint, where workers ask for certificates.
 #[must_use]
 pub fn machine_api_leaf(config: &MachineConfig, addresses: &[IpAddr]) -> LeafRequest {
     let mut names = Names::new([config.hostname().as_str()], addresses);
     names.add_loopback();
     names.add(config.cert_sans());
+    if config.role().is_control_plane() {
+        names.add_endpoint(config);
+    }
     let groups = vec![MACHINE_GROUP.to_owned()];
     let request = names.into_request(config.hostname().as_str(), groups, Usage::Both);
     LeafRequest {
@@ -174,11 +175,7 @@ fn api_server(config: &MachineConfig, facts: &HostFacts) -> LeafRequest {
     names
         .ips
         .extend(config.service_subnets().first().and_then(first_address));
-    let endpoint = config.control_plane_endpoint();
-    match endpoint.ip() {
-        Some(ip) => names.ips.insert(ip),
-        None => names.dns.insert(endpoint.host().to_owned()),
-    };
+    names.add_endpoint(config);
     names.add(&config.api_server().cert_sans);
     names.into_request("kube-apiserver", Vec::new(), Usage::Server)
 }
@@ -276,6 +273,14 @@ impl Names {
                 San::Ip(ip) => drop(self.ips.insert(*ip)),
             }
         }
+    }
+
+    fn add_endpoint(&mut self, config: &MachineConfig) {
+        let endpoint = config.control_plane_endpoint();
+        match endpoint.ip() {
+            Some(ip) => self.ips.insert(ip),
+            None => self.dns.insert(endpoint.host().to_owned()),
+        };
     }
 
     fn add_loopback(&mut self) {

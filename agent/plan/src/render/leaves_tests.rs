@@ -52,6 +52,7 @@ fn a_worker_gets_one_certificate_and_a_token() {
         etcd_ca: Some(pair(None)),
         front_proxy_ca: None,
         service_account: None,
+        machine_identity: None,
         bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
         encryption_key: None,
     };

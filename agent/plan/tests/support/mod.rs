@@ -29,6 +29,7 @@ pub(crate) fn secrets() -> ClusterSecrets {
         etcd_ca: None,
         front_proxy_ca: None,
         service_account: None,
+        machine_identity: None,
         bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
         encryption_key: None,
     }

@@ -5,6 +5,7 @@ fn record() -> Record {
     let identity = Identity {
         name: "alice\n\"x".to_owned(),
         role: None,
+        ..Identity::default()
     };
     let peer = Peer::new(([10, 0, 2, 2], 4711).into(), Some(identity), [0; 32]);
     Record::new(&peer, "ApplyConfig").generation(7)

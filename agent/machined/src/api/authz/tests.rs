@@ -26,6 +26,7 @@ fn peer(role: Option<Role>) -> Peer {
     let identity = Identity {
         name: "somebody".to_owned(),
         role,
+        ..Identity::default()
     };
     Peer::new(([127, 0, 0, 1], 1).into(), Some(identity), [0; 32])
 }
@@ -52,6 +53,7 @@ fn every_method_has_the_role_stated_here() {
                 "ApplyConfig" | "ConfirmConfig" | "GetConfig" | "RollbackConfig" | "Bootstrap"
                 | "Kubeconfig",
             ) => ADMIN,
+            ("machine.v1.MachineService", "SignCertificate") => Access::Machine,
             _ => panic!("{path}: say who may call it"),
         }
     };

@@ -1,0 +1,74 @@
+//! Certificates for the cluster's other machines, signed for one call.
+
+use std::time::SystemTime;
+
+use machine_config::{Bundle, MACHINE_GROUP, Role};
+use machine_pki::leaf::Lifetime;
+use machine_pki::{AuthorityKind, LeafRequest, PkiError, Usage};
+use machined_proto::v1;
+use tonic::Status;
+
+use super::convert;
+use super::peer::Peer;
+
+/// A request with an RSA key of 16384 bits has half of it.
+const LARGEST: usize = 8 * 1024;
+
+/// Signs the caller's key. Nothing that the request itself says is believed: the name, and what it
+/// answers to, are those of the certificate the caller proved itself by, so that no machine can
+/// become another. What it adds is the address the call came from, which the kernel vouches for.
+pub(super) fn sign(
+    bundle: &Bundle,
+    peer: &Peer,
+    request: &v1::SignCertificateRequest,
+    now: SystemTime,
+) -> Result<String, Status> {
+    let lifetime = match request.purpose() {
+        v1::CertificatePurpose::MachineApi => Lifetime::MACHINE_API,
+        v1::CertificatePurpose::MachineIdentity => Lifetime::LEAF,
+        v1::CertificatePurpose::Unspecified => {
+            let purpose = request.purpose;
+            return Err(Status::invalid_argument(format!(
+                "purpose {purpose} is not known"
+            )));
+        }
+    };
+    if request.csr_pem.len() > LARGEST {
+        return Err(Status::invalid_argument(format!(
+            "csr_pem has {} bytes, more than {LARGEST}",
+            request.csr_pem.len()
+        )));
+    }
+    let identity = peer.identity();
+    let (identity, names) = identity
+        .and_then(|identity| Some((identity, identity.machine.as_ref()?)))
+        .ok_or_else(|| Status::permission_denied("only a machine of the cluster may ask"))?;
+    if bundle.config.role() != Role::ControlPlane {
+        return Err(Status::failed_precondition(
+            "a worker cannot sign: ask a control plane machine",
+        ));
+    }
+    let secrets = bundle.secrets.as_ref();
+    let authority = secrets
+        .and_then(|secrets| secrets.authority(AuthorityKind::Machine))
+        .ok_or_else(|| Status::failed_precondition("the machine authority's key is not here"))?;
+    let mut ips = names.ips.clone();
+    ips.insert(peer.remote().ip().to_canonical());
+    let leaf = LeafRequest {
+        common_name: identity.name.clone(),
+        organizations: vec![MACHINE_GROUP.to_owned()],
+        usage: Usage::Both,
+        dns: names.dns.clone(),
+        ips,
+        lifetime,
+    };
+    authority
+        .sign_csr(&request.csr_pem, &leaf, now)
+        .map_err(|e| match e {
+            PkiError::SigningRequest { .. } => Status::invalid_argument(convert::chain(&e)),
+            _ => Status::internal(convert::chain(&e)),
+        })
+}
+
+#[cfg(test)]
+mod tests;
