@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Anchor, Audit, Ended, Journal, Parts};
 use crate::boot;
+use crate::ears;
 use crate::hands::Hands;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
@@ -95,8 +96,9 @@ pub async fn run() -> anyhow::Result<()> {
         entry.bundle.config.hostname(),
         entry.generation.number
     ));
+    let node = Arc::new(Node::new(systemd.clone(), Arc::clone(&ledger)));
     let reconciler = Reconciler {
-        node: Node::new(systemd.clone(), Arc::clone(&ledger)),
+        node: Arc::clone(&node),
         ledger: Arc::clone(&ledger),
         board: Arc::clone(&board),
         wake: wake.clone(),
@@ -106,6 +108,7 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         served = api::serve(listener, front, parts, stop.clone()) => served?,
         () = reconciler.run() => {}
+        () = ears::nodes(node, Arc::clone(&ledger), wake.clone()) => {}
         () = identity.keep(ledger, board, wake.clone()) => {}
         () = listen(systemd, wake) => {}
     }

@@ -5,6 +5,7 @@ mod boot;
 mod conditions;
 mod daemon;
 mod durable;
+mod ears;
 mod hands;
 mod identity;
 mod ledger;

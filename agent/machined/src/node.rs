@@ -6,6 +6,7 @@ pub mod certs;
 pub mod facts;
 pub mod files;
 pub mod kube;
+pub mod routes;
 pub mod systemd;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,14 @@ pub enum NodeError {
         /// Why.
         why: String,
     },
+    /// The kernel refused a route.
+    #[error("cannot set the route {object}: {why}")]
+    Route {
+        /// Which.
+        object: String,
+        /// Why.
+        why: String,
+    },
     /// The ledger could not be written.
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),
@@ -78,7 +87,7 @@ pub enum NodeError {
 /// The real machine.
 pub struct Node {
     systemd: systemd::Systemd,
-    kube: kube::Kube,
+    kube: Arc<kube::Kube>,
     ledger: Arc<Ledger>,
 }
 
@@ -87,7 +96,7 @@ impl Node {
     pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>) -> Self {
         Self {
             systemd,
-            kube: kube::Kube::default(),
+            kube: Arc::default(),
             ledger,
         }
     }
@@ -116,7 +125,10 @@ impl Node {
             }
         };
         let node = limited(self.kube.node(&access, &desired.hostname));
-        let (units, api_server, node) = futures_util::join!(units, api, node);
+        let peers = limited(self.kube.peers(&access, &desired.hostname));
+        let routes = limited(routes::look());
+        let (units, api_server, node, peers, routes) =
+            futures_util::join!(units, api, node, peers, routes);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
@@ -136,8 +148,19 @@ impl Node {
             bootstrap_done: order_is(OrderState::Done),
             api_server,
             node,
+            peers,
+            routes,
             applied: files::note(&note("applied")),
         }
+    }
+
+    /// Changes of nodes, until the API server ends the watch.
+    pub async fn changes(
+        &self,
+        entry: &Entry,
+    ) -> Result<impl futures_util::Stream<Item = ()> + use<>, String> {
+        let name = entry.bundle.config.hostname().as_str();
+        self.kube.changes(&self.access(entry), name).await
     }
 
     /// Carries out one action. "Already so" is success.
@@ -173,6 +196,7 @@ impl Node {
                     .mark(&self.access(entry), name, labels, taints)
                     .await
             }
+            Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
     }

@@ -51,7 +51,7 @@ impl Wake {
 /// The loop's parts.
 pub struct Reconciler {
     /// What it acts on.
-    pub node: Node,
+    pub node: Arc<Node>,
     /// Where documents and orders come from.
     pub ledger: Arc<Ledger>,
     /// Where it says what it sees.

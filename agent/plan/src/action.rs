@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::files::RenderedFile;
+use crate::observed::Route;
 use crate::render::Leaf;
 
 /// One effect on the machine or its cluster.
@@ -74,6 +75,13 @@ pub enum Action {
         /// Taints to have: key, value, effect.
         taints: Vec<(String, String, String)>,
     },
+    /// Change the kernel's routes to other nodes' pods.
+    SetRoutes {
+        /// To make, or to point elsewhere.
+        add: Vec<Route>,
+        /// To take away.
+        remove: Vec<Route>,
+    },
     /// Note in the ledger that the ordered cluster exists.
     FinishBootstrap,
 }
@@ -92,6 +100,9 @@ impl Action {
             | Self::StartUnit { unit, .. } => unit.clone(),
             Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
             Self::MarkNode { name, .. } => format!("node {name}"),
+            Self::SetRoutes { add, remove } => {
+                format!("routes to {} nodes' pods", add.len().max(remove.len()))
+            }
             Self::FinishBootstrap => "bootstrap order".to_owned(),
         }
     }
@@ -111,6 +122,7 @@ impl fmt::Display for Action {
             Self::StartUnit { .. } => write!(f, "start {object}"),
             Self::ApplyObjects { .. } => write!(f, "apply {object}"),
             Self::MarkNode { .. } => write!(f, "mark {object}"),
+            Self::SetRoutes { .. } => write!(f, "set {object}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),
         }
     }

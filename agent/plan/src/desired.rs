@@ -136,6 +136,11 @@ impl Desired {
         }
     }
 
+    /// The cluster's ranges of pod addresses.
+    pub fn pod_subnets(&self) -> &[machine_config::IpNet] {
+        self.config.pod_subnets()
+    }
+
     /// Every file whose content is known beforehand.
     pub fn files(&self) -> impl Iterator<Item = &RenderedFile> {
         let units = self.host.iter().chain([&self.runtime, &self.kubelet]);

@@ -82,6 +82,26 @@ pub struct NodeSeen {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+/// Another machine's node object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PeerSeen {
+    /// Its name.
+    pub name: String,
+    /// Its internal addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Given by the controller manager.
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+/// A way to another node's pods.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Route {
+    /// Which pods.
+    pub to: IpNet,
+    /// Through which machine.
+    pub via: IpAddr,
+}
+
 /// One look at the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Observed {
@@ -105,6 +125,10 @@ pub struct Observed {
     pub api_server: Probe<()>,
     /// This machine's node.
     pub node: Probe<NodeSeen>,
+    /// All nodes of the cluster but this one.
+    pub peers: Probe<Vec<PeerSeen>>,
+    /// The kernel's routes that this agent has made.
+    pub routes: Probe<Vec<Route>>,
     /// Digest of the objects that were last applied in this boot.
     pub applied: Option<String>,
 }

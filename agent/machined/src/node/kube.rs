@@ -5,15 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::kube::api::{Api, DynamicObject, Patch, PatchParams};
+use ::kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use ::kube::config::{KubeConfigOptions, Kubeconfig};
 use ::kube::core::{ApiResource, GroupVersionKind};
 use ::kube::{Client, Config};
-use k8s_openapi::api::core::v1::{Node as KubeNode, Taint};
+use futures_util::{Stream, StreamExt};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Node as KubeNode, NodeSpec, Taint};
 use machine_config::MachineConfig;
 use machine_plan::action::object_name;
 use machine_plan::digest::digest;
-use machine_plan::observed::{NodeSeen, Probe};
+use machine_plan::observed::{NodeSeen, PeerSeen, Probe};
 use machine_plan::render;
 use serde_json::{Value, json};
 
@@ -22,6 +24,7 @@ use super::NodeError;
 /// Who owns the fields that we apply.
 const MANAGER: &str = "machined";
 const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
+const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// As whom, and where, this machine asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,62 @@ impl Kube {
             Ok(None) => Probe::Absent,
             Err(e) => Probe::Unreadable(short(&e)),
         }
+    }
+
+    /// All nodes but this one.
+    pub async fn peers(&self, access: &Access, this: &str) -> Probe<Vec<PeerSeen>> {
+        let client = match self.client(access).await {
+            Ok(client) => client,
+            Err(why) => return Probe::Unreadable(why),
+        };
+        // What the API server's cache has is new enough, and costs etcd nothing.
+        let any = ListParams::default().match_any();
+        match Api::<KubeNode>::all(client).list(&any).await {
+            Ok(nodes) => Probe::Seen(
+                nodes
+                    .items
+                    .into_iter()
+                    .filter(|node| node.metadata.name.as_deref() != Some(this))
+                    .map(peer)
+                    .collect(),
+            ),
+            Err(e) => Probe::Unreadable(short(&e)),
+        }
+    }
+
+    /// Changes of any node that matter here, until the connection ends.
+    pub async fn changes(
+        &self,
+        access: &Access,
+        this: &str,
+    ) -> Result<impl Stream<Item = ()> + use<>, String> {
+        let client = self.client(access).await?;
+        let watch = WatchParams::default();
+        let events = Api::<KubeNode>::all(client).watch(&watch, "0").await;
+        let events = events.map_err(|e| short(&e))?;
+        let (this, mut known) = (this.to_owned(), BTreeMap::new());
+        Ok(events
+            .take_while(|event| {
+                std::future::ready(!matches!(event, Err(_) | Ok(WatchEvent::Error(_))))
+            })
+            .filter_map(move |event| {
+                let news = match event {
+                    Ok(WatchEvent::Added(node) | WatchEvent::Modified(node)) => {
+                        let name = node.metadata.name.clone().unwrap_or_default();
+                        // Others report their health every few minutes; only ours is
+                        // this machine's business.
+                        let ready = name == this && seen(node.clone()).ready;
+                        let now = Some((peer(node), ready));
+                        known.insert(name, now.clone()) != Some(now)
+                    }
+                    Ok(WatchEvent::Deleted(node)) => {
+                        let name = node.metadata.name.unwrap_or_default();
+                        known.remove(&name).is_some()
+                    }
+                    _ => false,
+                };
+                std::future::ready(news.then_some(()))
+            }))
     }
 
     /// Server-side apply, in order, stopping at the first refusal.
@@ -166,7 +225,9 @@ impl Kube {
     async fn client(&self, access: &Access) -> Result<Client, String> {
         let path = &access.kubeconfig;
         let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
-        let key = digest(format!("{access:?}\n{text}").as_bytes());
+        // A worker's kubeconfig only names the certificate, which the kubelet renews.
+        let renewed = std::fs::read(KUBELET_CERTIFICATE).unwrap_or_default();
+        let key = digest(&[format!("{access:?}\n{text}").as_bytes(), &renewed].concat());
         if let Some((_, client)) = self.cached().as_ref().filter(|(k, _)| *k == key) {
             return Ok(client.clone());
         }
@@ -191,6 +252,28 @@ impl Kube {
     }
 }
 
+fn peer(node: KubeNode) -> PeerSeen {
+    let addresses = node.status.and_then(|status| status.addresses);
+    PeerSeen {
+        name: node.metadata.name.unwrap_or_default(),
+        addresses: addresses
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|a| a.type_ == "InternalIP")
+            .filter_map(|a| a.address.parse().ok())
+            .collect(),
+        pod_cidrs: pod_cidrs(node.spec.unwrap_or_default()),
+    }
+}
+
+fn pod_cidrs(spec: NodeSpec) -> Vec<IpNet> {
+    let all = spec
+        .pod_cidrs
+        .or_else(|| spec.pod_cidr.map(|one| vec![one]));
+    let parsed = all.unwrap_or_default();
+    parsed.iter().filter_map(|cidr| cidr.parse().ok()).collect()
+}
+
 fn seen(node: KubeNode) -> NodeSeen {
     let conditions = node
         .status
@@ -198,10 +281,6 @@ fn seen(node: KubeNode) -> NodeSeen {
         .unwrap_or_default();
     let ready = conditions.into_iter().find(|c| c.type_ == "Ready");
     let spec = node.spec.unwrap_or_default();
-    let cidrs = spec
-        .pod_cidrs
-        .or_else(|| spec.pod_cidr.map(|one| vec![one]))
-        .unwrap_or_default();
     let taint = |t: Taint| (t.key, t.value.unwrap_or_default(), t.effect);
     NodeSeen {
         ready: ready.as_ref().is_some_and(|c| c.status == "True"),
@@ -211,11 +290,12 @@ fn seen(node: KubeNode) -> NodeSeen {
         labels: node.metadata.labels.unwrap_or_default(),
         taints: spec
             .taints
+            .clone()
             .unwrap_or_default()
             .into_iter()
             .map(taint)
             .collect(),
-        pod_cidrs: cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
+        pod_cidrs: pod_cidrs(spec),
     }
 }
 

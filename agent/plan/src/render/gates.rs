@@ -53,6 +53,9 @@ pub const NAMED_PROBE_PORT: Gate = since(34);
 /// Dual stack stands behind an alpha gate that every component must be told; beta from 1.21.
 pub const DUAL_STACK_IS_ALPHA: Gate = until(21);
 
+/// The node authorizer lets a node read no other nodes (AuthorizeNodeWithSelectors).
+pub const NODES_SEE_THEMSELVES_ONLY: Gate = since(32);
+
 // --- kube-apiserver ---
 
 /// `insecure-port` must be set to 0; kubeadm drops it in 1.22, the binary refuses it from 1.24.

@@ -5,6 +5,7 @@ mod cluster;
 mod host;
 mod node;
 mod pods;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -43,6 +44,8 @@ pub enum Stage {
     Network,
     /// The node is Ready.
     Ready,
+    /// Ways to other nodes' pods.
+    Routes,
 }
 
 impl Stage {
@@ -60,6 +63,7 @@ impl Stage {
             Self::Node => "node",
             Self::Network => "network",
             Self::Ready => "ready",
+            Self::Routes => "routes",
         }
     }
 }
@@ -77,7 +81,7 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 11] = [
+const TABLE: [(Stage, &[Stage], Rule); 12] = [
     (Stage::Host, &[], host::plan),
     (Stage::Certs, &[Stage::Host], certs::plan),
     (Stage::Runtime, &[Stage::Host], units::runtime),
@@ -97,6 +101,8 @@ const TABLE: [(Stage, &[Stage], Rule); 11] = [
     (Stage::Node, &[Stage::Kubelet, Stage::Api], node::mark),
     (Stage::Network, &[Stage::Kubelet, Stage::Api], node::network),
     (Stage::Ready, &[Stage::Node, Stage::Network], node::ready),
+    // After Ready, which needs none: a peer that cannot be reached is no fault of this node.
+    (Stage::Routes, &[Stage::Network], routes::plan),
 ];
 
 /// One verdict per stage. Pure and total: the same look gives the same plan.

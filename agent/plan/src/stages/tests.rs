@@ -5,7 +5,7 @@ use machine_pki::inspect;
 
 use super::*;
 use crate::facts::HostFacts;
-use crate::observed::{FileSeen, LeafSeen, NodeSeen, Probe, UnitSeen};
+use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, UnitSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -34,6 +34,7 @@ fn fresh(desired: &Desired) -> Observed {
         hostname: "machined".to_owned(),
         node_ip: Probe::Seen("10.0.2.15".parse().unwrap()),
         units: desired.units().map(unit).collect(),
+        routes: Probe::Seen(Vec::new()),
         ..Observed::default()
     }
 }
@@ -80,6 +81,13 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
                 node.labels.extend(labels.iter().cloned());
                 node.taints.extend(taints.iter().cloned());
             }
+        }
+        Action::SetRoutes { add, remove } => {
+            let Probe::Seen(routes) = &mut observed.routes else {
+                panic!("set unseen")
+            };
+            routes.retain(|have| !remove.contains(have) && !add.iter().any(|a| a.to == have.to));
+            routes.extend(add.iter().cloned());
         }
         Action::FinishBootstrap => {
             (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
@@ -268,4 +276,53 @@ fn a_plan_shows_no_secret() {
     let now = plan(&desired, &fresh(&desired), NOW);
     let shown = format!("{now:?}{}", serde_json::to_string(&now).unwrap());
     assert!(!shown.contains("PRIVATE KEY"));
+}
+
+fn peer(name: &str, address: &str, pods: &str) -> PeerSeen {
+    PeerSeen {
+        name: name.to_owned(),
+        addresses: vec![address.parse().unwrap()],
+        pod_cidrs: vec![pods.parse().unwrap()],
+    }
+}
+
+fn routes(observed: &Observed) -> Vec<String> {
+    let seen = observed.routes.seen().unwrap();
+    let mut words: Vec<_> = seen.iter().map(|r| format!("{} {}", r.to, r.via)).collect();
+    words.sort();
+    words
+}
+
+#[test]
+fn routes_follow_the_nodes_and_outlive_an_api_that_is_away() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        ..fresh(&desired)
+    };
+    settle(&desired, &mut observed, 0);
+    let this = peer(&desired.hostname, "10.0.2.15", "10.244.0.0/24");
+    let (w1, w2) = (
+        peer("n1", "10.0.2.16", "10.244.1.0/24"),
+        peer("n2", "10.0.2.17", "10.244.2.0/24"),
+    );
+    // It may not draw other traffic than pods'.
+    let liar = peer("n3", "10.0.2.18", "10.96.0.0/24");
+    observed.peers = Probe::Seen(vec![this, w1.clone(), w2, liar]);
+    for lose in [0, 2] {
+        assert!(settle(&desired, &mut observed, lose).settled());
+    }
+    let both = ["10.244.1.0/24 10.0.2.16", "10.244.2.0/24 10.0.2.17"];
+    assert_eq!(routes(&observed), both);
+
+    observed.peers = Probe::Unreadable("timeout".to_owned());
+    let end = settle(&desired, &mut observed, 0);
+    assert!(!end.settled(), "{end:?}");
+    assert_eq!(end.verdict(Stage::Ready), Some(&Verdict::Settled));
+    assert_eq!(routes(&observed), both);
+
+    let moved = peer("n1", "10.0.2.20", "10.244.1.0/24");
+    observed.peers = Probe::Seen(vec![moved]);
+    assert!(settle(&desired, &mut observed, 0).settled());
+    assert_eq!(routes(&observed), ["10.244.1.0/24 10.0.2.20"]);
 }

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use machine_config::MachineConfig;
+use machine_config::{MachineConfig, NetworkAddon};
 use serde_json::{Value, json};
 
 use super::{JOINING_NODES, NODES, PUBLIC, SYSTEM};
@@ -51,6 +51,23 @@ pub(super) fn access(config: &MachineConfig) -> Vec<Value> {
         "kubeadm:get-nodes",
         &joining,
     ));
+    if gates::NODES_SEE_THEMSELVES_ONLY.holds(version)
+        && matches!(config.network_addon(), NetworkAddon::Bridge)
+    {
+        // The built-in network's agent on a worker makes routes to all nodes' pods.
+        let name = "machined:read-nodes";
+        objects.push(json!({
+            "apiVersion": RBAC_V1,
+            "kind": "ClusterRole",
+            "metadata": { "name": name },
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["nodes"],
+                "verbs": ["get", "list", "watch"],
+            }],
+        }));
+        objects.push(cluster_binding(name, name, &[group(NODES)]));
+    }
     objects.extend(reader(
         SYSTEM,
         "kubeadm:kubeadm-certs",
