@@ -77,30 +77,12 @@ fn slurp(mut stream: impl std::io::Read) -> String {
 
 /// The machinectl under test, with a config folder of the story's own.
 pub fn machinectl(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<String> {
-    let ran = run(
-        &binary("MACHINECTL", "machinectl")?,
-        args,
-        &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))],
-        seconds,
-    )?;
-    anyhow::ensure!(
-        ran.code == 0,
-        "machinectl {} ended with {}:\n{}",
-        args.join(" "),
-        ran.code,
-        ran.stderr
-    );
-    Ok(ran.stdout)
+    succeeded("machinectl", args, machinectl_ends(home, args, seconds)?)
 }
 
 /// The same, expected to be refused; returns what it complained.
 pub fn machinectl_fails(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<Ran> {
-    let ran = run(
-        &binary("MACHINECTL", "machinectl")?,
-        args,
-        &[("MACHINECTL_CONFIG", &home.join("contexts.yaml"))],
-        seconds,
-    )?;
+    let ran = machinectl_ends(home, args, seconds)?;
     anyhow::ensure!(
         ran.code != 0,
         "machinectl {} was to be refused and was not",
@@ -109,17 +91,52 @@ pub fn machinectl_fails(home: &Path, args: &[&str], seconds: u64) -> anyhow::Res
     Ok(ran)
 }
 
+fn machinectl_ends(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<Ran> {
+    let contexts = home.join("contexts.yaml");
+    let env = [("MACHINECTL_CONFIG", contexts.as_path())];
+    run(&binary("MACHINECTL", "machinectl")?, args, &env, seconds)
+}
+
 /// Stock kubectl with the story's kubeconfig.
 pub fn kubectl(kubeconfig: &Path, args: &[&str], seconds: u64) -> anyhow::Result<String> {
-    let ran = run(
-        Path::new("kubectl"),
+    let env = [("KUBECONFIG", kubeconfig)];
+    succeeded(
+        "kubectl",
         args,
-        &[("KUBECONFIG", kubeconfig)],
-        seconds,
-    )?;
+        run(Path::new("kubectl"), args, &env, seconds)?,
+    )
+}
+
+/// Has kubectl apply a manifest.
+pub fn apply(home: &Path, kubeconfig: &Path, name: &str, manifest: &str) -> anyhow::Result<()> {
+    let path = home.join(name);
+    crate::put(&path, manifest)?;
+    let path = path.display().to_string();
+    kubectl(kubeconfig, &["apply", "-f", &path], 120).map(drop)
+}
+
+/// Makes a cluster's secrets and documents in a folder of this name and returns it.
+pub fn gen_config(home: &Path, folder: &str, args: &[&str]) -> anyhow::Result<PathBuf> {
+    let out = home.join(folder);
+    let path = out.display().to_string();
+    machinectl(home, &[&["gen", "config", "-o", &path], args].concat(), 30)?;
+    Ok(out)
+}
+
+/// The trust anchor that a machine of this name is given before boot.
+pub fn enrolment(home: &Path, folder: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let secrets = folder.join("secrets.yaml").display().to_string();
+    let out = home.join(format!("{name}.enrolment"));
+    let path = out.display().to_string();
+    let args = ["gen", "enrolment", name, "--secrets", &secrets, "-o", &path];
+    machinectl(home, &args, 30)?;
+    Ok(std::fs::read(out)?)
+}
+
+fn succeeded(program: &str, args: &[&str], ran: Ran) -> anyhow::Result<String> {
     anyhow::ensure!(
         ran.code == 0,
-        "kubectl {} ended with {}:\n{}",
+        "{program} {} ended with {}:\n{}",
         args.join(" "),
         ran.code,
         ran.stderr

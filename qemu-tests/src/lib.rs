@@ -6,9 +6,9 @@ mod deadline;
 mod serial;
 mod vm;
 
-pub use command::{Ran, kubectl, machinectl, machinectl_fails, run};
+pub use command::{Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run};
 pub use deadline::{Deadline, factor};
-pub use vm::{Image, Machine, Spec, Workshop};
+pub use vm::{Image, Lan, Machine, Spec, Workshop};
 
 /// Writes a story's file; stories need no durability.
 pub fn put(path: &std::path::Path, text: &str) -> anyhow::Result<()> {

@@ -2,26 +2,18 @@
 //! connection, is the only way in.
 
 use anyhow::{Context, ensure};
-use qemu_tests::{Image, Machine, Spec, Workshop, machinectl, machinectl_fails};
+use qemu_tests::{Image, Machine, Spec, Workshop, gen_config, machinectl, machinectl_fails};
 
 #[test]
 fn only_the_code_on_the_console_enrols() -> anyhow::Result<()> {
     let (image, shop) = (Image::from_env()?, Workshop::new("enrol-by-code")?);
     let home = shop.path();
-    let folder = home.join("demo").display().to_string();
-    let gen_config = [
-        "gen",
-        "config",
-        "--name",
+    let words = ["--name", "demo", "--endpoint", "10.0.2.15:6443"];
+    gen_config(
+        home,
         "demo",
-        "--endpoint",
-        "10.0.2.15:6443",
-        "--control-planes",
-        "cp1",
-        "-o",
-        &folder,
-    ];
-    machinectl(home, &gen_config, 30)?;
+        &[&words[..], &["--control-planes", "cp1"]].concat(),
+    )?;
     let config = home.join("demo/cp1.yaml").display().to_string();
     let spec = Spec {
         name: "cp1".to_owned(),

@@ -4,50 +4,26 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use qemu_tests::{Image, Machine, Spec, Workshop, kubectl, machinectl, machinectl_fails, put};
+use qemu_tests::{
+    Image, Machine, Spec, Workshop, apply, enrolment, gen_config, kubectl, machinectl,
+    machinectl_fails, put,
+};
 
 #[test]
 fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
     let (image, shop) = (Image::from_env()?, Workshop::new("whole-path")?);
     let home = shop.path();
     let at = |name: &str| home.join(name).display().to_string();
-    let gen_config = [
-        "gen",
-        "config",
-        "--name",
-        "demo",
-        "--endpoint",
-        "10.0.2.15:6443",
-        "--control-planes",
-        "cp1",
-        "--cert-sans",
-        "127.0.0.1",
-        "--node-subnets",
-        "10.0.2.0/24",
-        "--allow-scheduling-on-control-planes",
-        "-o",
-        &at("demo"),
-    ];
-    machinectl(home, &gen_config, 30)?;
-    let (secrets, config) = (at("demo/secrets.yaml"), at("demo/cp1.yaml"));
-    machinectl(
-        home,
-        &[
-            "gen",
-            "enrolment",
-            "cp1",
-            "--secrets",
-            &secrets,
-            "-o",
-            &at("cp1.enrolment"),
-        ],
-        30,
-    )?;
-    let bundle = std::fs::read(home.join("cp1.enrolment"))?;
+    let words = "--name demo --endpoint 10.0.2.15:6443 --control-planes cp1 --cert-sans 127.0.0.1 \
+                 --node-subnets 10.0.2.0/24 --allow-scheduling-on-control-planes";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let demo = gen_config(home, "demo", &words)?;
+    let config = at("demo/cp1.yaml");
+    let bundle = enrolment(home, &demo, "cp1")?;
     let spec = Spec {
         name: "cp1".to_owned(),
         credentials: vec![("machined.enrolment".to_owned(), bundle)],
-        append: String::new(),
+        ..Spec::default()
     };
     let machine = Machine::boot(&image, &shop, &spec)?;
     machine.console("machined: maintenance", 120)?;
@@ -115,20 +91,12 @@ fn strangers_are_refused(home: &Path, node: &str) -> anyhow::Result<()> {
     // Another cluster's administrator: right in every way but the authority.
     let other = home.join("other");
     std::fs::create_dir_all(&other)?;
-    let folder = other.join("out").display().to_string();
-    let gen_config = [
-        "gen",
-        "config",
-        "--name",
-        "other",
-        "--endpoint",
-        "192.0.2.1:6443",
-        "--control-planes",
-        "cp1",
-        "-o",
-        &folder,
-    ];
-    machinectl(&other, &gen_config, 30)?;
+    let words = ["--name", "other", "--endpoint", "192.0.2.1:6443"];
+    gen_config(
+        &other,
+        "out",
+        &[&words[..], &["--control-planes", "cp1"]].concat(),
+    )?;
     let config = other.join("out/cp1.yaml").display().to_string();
     let refused = machinectl_fails(&other, &["apply-config", "-n", node, "-f", &config], 60)?;
     ensure!(
@@ -301,11 +269,4 @@ fn a_killed_agent_goes_on(home: &Path, kubeconfig: &Path, node: &str) -> anyhow:
     let ready = kubectl(kubeconfig, &["get", "node", "cp1"], 60)?;
     ensure!(ready.contains(" Ready"), "{ready}");
     Ok(())
-}
-
-fn apply(home: &Path, kubeconfig: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let path = home.join(name);
-    put(&path, text)?;
-    let path = path.display().to_string();
-    kubectl(kubeconfig, &["apply", "-f", &path], 120).map(drop)
 }

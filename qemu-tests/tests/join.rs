@@ -1,0 +1,171 @@
+//! A second machine joins as a worker: enrolled before there is a cluster to join,
+//! it serves its own API at once, waits, joins, and carries pods that machines on
+//! both sides can reach. Then the power goes, and it comes back by itself.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use qemu_tests::{
+    Deadline, Image, Lan, Machine, Spec, Workshop, apply, enrolment, gen_config, kubectl,
+    machinectl, put,
+};
+
+#[test]
+fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
+    let (image, shop) = (Image::from_env()?, Workshop::new("join")?);
+    let home = shop.path();
+    let words = "--name demo --endpoint 10.5.0.11:6443 --control-planes cp1 --workers w1 \
+                 --cert-sans 127.0.0.1 --node-subnets 10.5.0.0/24 \
+                 --allow-scheduling-on-control-planes";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let demo = gen_config(home, "demo", &words)?;
+    let lan = Lan::new()?;
+    let spec = |name: &str| -> anyhow::Result<Spec> {
+        Ok(Spec {
+            name: name.to_owned(),
+            credentials: vec![("machined.enrolment".into(), enrolment(home, &demo, name)?)],
+            lan: Some(lan.clone()),
+            ..Spec::default()
+        })
+    };
+    let (cp1, w1) = (spec("cp1")?, spec("w1")?);
+    let worker = Machine::boot(&image, &shop, &w1)?;
+    let w1_node = enrol(home, &demo, &worker, &w1, "10.5.0.12")?;
+    // There is no cluster: the worker says what it waits for, to whoever asks.
+    worker.console("w1 serves the machine API, generation 1", 120)?;
+    let status = machinectl(home, &["status", "-n", &w1_node, "-o", "json"], 60)?;
+    ensure!(status.contains("worker"), "{status}");
+
+    let control_plane = Machine::boot(&image, &shop, &cp1)?;
+    let cp1_node = enrol(home, &demo, &control_plane, &cp1, "10.5.0.11")?;
+    control_plane.console("cp1 serves the machine API, generation 1", 120)?;
+    machinectl(home, &["bootstrap", "-n", &cp1_node, "--wait"], 1200)?;
+    let kubeconfig = home.join("kubeconfig");
+    let path = kubeconfig.display().to_string();
+    let server = ["--server", &control_plane.kube, "-o", &path];
+    machinectl(
+        home,
+        &[&["kubeconfig", "-n", &cp1_node], &server[..]].concat(),
+        60,
+    )?;
+    let joined = ["status", "-n", &w1_node, "--wait", "--timeout", "20m"];
+    machinectl(home, &joined, 1200)?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "node/cp1",
+        "node/w1",
+        "--timeout=60s",
+    ];
+    kubectl(&kubeconfig, &ready, 90)?;
+    // What the worker shows by now was signed by the control plane.
+    let signed = Deadline::new(120, "the control plane to sign the worker's key");
+    while !machinectl(home, &["events", "-n", &cp1_node], 60)?.contains("SignCertificate") {
+        signed.left()?;
+    }
+
+    apply(home, &kubeconfig, "web.yaml", WEB)?;
+    pods_reach_each_other(&kubeconfig)?;
+
+    worker.cut_power();
+    let worker = Machine::boot(&image, &shop, &w1)?;
+    let w1_node = format!("w1={}", worker.api);
+    worker.console("w1 serves the machine API", 120)?;
+    let back = ["status", "-n", &w1_node, "--wait", "--timeout", "20m"];
+    machinectl(home, &back, 1200)?;
+    pods_reach_each_other(&kubeconfig)?;
+    shop.done();
+    Ok(())
+}
+
+/// Hands a machine its config, with its second card's address in it.
+fn enrol(
+    home: &Path,
+    demo: &Path,
+    machine: &Machine,
+    spec: &Spec,
+    address: &str,
+) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(demo.join(format!("{}.yaml", spec.name)))?;
+    // The first that fits a card counts: the one with an address of its own.
+    let cards = format!(
+        "machine:\n  network:\n    interfaces:\n      \
+         - {{hardwareAddress: \"{}\", addresses: [{address}/24]}}\n      \
+         - {{name: \"en*\", dhcp: true}}\n",
+        spec.mac()
+    );
+    let with_cards = text.replacen("machine:\n", &cards, 1);
+    ensure!(with_cards != text, "the config has changed its shape");
+    let path = home.join(format!("{}.yaml", spec.name));
+    put(&path, &with_cards)?;
+    machine.console("machined: maintenance", 120)?;
+    let node = format!("{}={}", spec.name, machine.api);
+    let path = path.display().to_string();
+    machinectl(home, &["apply-config", "-n", &node, "-f", &path], 60)?;
+    Ok(node)
+}
+
+/// One pod a machine, each saying where it is.
+const WEB: &str = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: main, image: "localhost/machined/embedded:1", imagePullPolicy: Never,
+        env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}],
+        command: [/usr/bin/socat, "TCP-LISTEN:8080,fork,reuseaddr", 'SYSTEM:echo from $NODE'],
+        volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
+      volumes: [{name: usr, hostPath: {path: /usr}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"#;
+
+fn pods_reach_each_other(kubeconfig: &Path) -> anyhow::Result<()> {
+    let rollout = ["rollout", "status", "daemonset/web", "--timeout=400s"];
+    kubectl(kubeconfig, &rollout, 420)?;
+    let columns =
+        "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{\"\\n\"}{end}";
+    let table = kubectl(
+        kubeconfig,
+        &["get", "pods", "-l", "app=web", "-o", columns],
+        60,
+    )?;
+    let pods: Vec<Vec<&str>> = table.lines().map(|l| l.split(' ').collect()).collect();
+    ensure!(pods.len() == 2, "{table}");
+    for (from, to) in [(&pods[0], &pods[1]), (&pods[1], &pods[0])] {
+        let said = ask(kubeconfig, from[0], &format!("{}:8080", to[2]))?;
+        ensure!(
+            said.contains(&format!("from {}", to[1])),
+            "{said:?} of {to:?}"
+        );
+        let said = ask(kubeconfig, from[0], "10.96.7.7:80")?;
+        ensure!(said.contains("from "), "the service says {said:?}");
+    }
+    Ok(())
+}
+
+/// Asks from inside a pod, until it is answered: kube-proxy may be a moment behind.
+fn ask(kubeconfig: &Path, pod: &str, address: &str) -> anyhow::Result<String> {
+    let deadline = Deadline::new(120, format!("{pod} to be answered from {address}"));
+    let to = format!("TCP:{address},connect-timeout=5");
+    loop {
+        let said = kubectl(
+            kubeconfig,
+            &["exec", pod, "--", "/usr/bin/socat", "-u", &to, "-"],
+            60,
+        );
+        if let Ok(said) = said
+            && !said.is_empty()
+        {
+            return Ok(said);
+        }
+        deadline.left()?;
+    }
+}
