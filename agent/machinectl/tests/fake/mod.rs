@@ -340,6 +340,13 @@ impl MachineService for Fake {
     async fn dmesg(&self, _: Request<DmesgRequest>) -> Answer<Self::DmesgStream> {
         stream(Vec::new())
     }
+    async fn sign_certificate(
+        &self,
+        _: Request<SignCertificateRequest>,
+    ) -> Answer<SignCertificateResponse> {
+        Err(Status::permission_denied("for machines"))
+    }
+
     async fn kubeconfig(&self, _: Request<KubeconfigRequest>) -> Answer<KubeconfigResponse> {
         let text = "apiVersion: v1\nkind: Config\ncurrent-context: admin@demo\n\
             clusters: [{name: demo, cluster: {server: 'https://10.0.2.15:6443', \
