@@ -53,8 +53,10 @@ impl Hands {
     }
 
     async fn login(&self) -> Result<ManagerProxy<'static>, String> {
-        let manager = ManagerProxy::new(self.systemd.connection()).await;
-        manager.map_err(|e| format!("cannot reach logind: {e}"))
+        let manager = async { ManagerProxy::new(&self.systemd.connection().await?).await };
+        manager
+            .await
+            .map_err(|e| format!("cannot reach logind: {e}"))
     }
 }
 

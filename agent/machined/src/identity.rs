@@ -2,16 +2,18 @@
 //! half life or when what it should say changes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest};
 use machine_plan::render::machine_api_leaf;
 
 use crate::api::{Credentials, Front};
+use crate::clock;
 use crate::ledger::{Entry, Ledger};
 use crate::node::{certs, facts};
 use crate::reconcile::Wake;
+use crate::status::now_ms;
 
 /// How often addresses are compared. Reading them costs some ten microseconds.
 const LOOK: Duration = Duration::from_secs(30);
@@ -22,7 +24,7 @@ pub struct Identity {
     pub front: Arc<Front>,
     request: LeafRequest,
     authority: String,
-    made: Instant,
+    made_ms: i64,
 }
 
 impl Identity {
@@ -34,7 +36,7 @@ impl Identity {
             front,
             request,
             authority,
-            made: Instant::now(),
+            made_ms: now_ms(),
         })
     }
 
@@ -59,12 +61,14 @@ impl Identity {
 
     fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
         let (request, authority) = wanted(entry)?;
-        let due = self.made.elapsed() > Lifetime::MACHINE_API / 2;
+        let half_life = i64::try_from(Lifetime::MACHINE_API.as_millis() / 2).unwrap_or(i64::MAX);
+        // By the clock that its readers have: set back, it would begin in their future.
+        let due = clock::outdated(self.made_ms, now_ms(), half_life);
         if !due && request == self.request && authority == self.authority {
             return Ok(false);
         }
         self.front.replace(&issue(entry, &request)?)?;
-        (self.request, self.authority, self.made) = (request, authority, Instant::now());
+        (self.request, self.authority, self.made_ms) = (request, authority, now_ms());
         Ok(true)
     }
 }

@@ -2,15 +2,19 @@
 
 mod api;
 mod boot;
+mod clock;
 mod conditions;
 mod daemon;
 mod durable;
 mod hands;
 mod identity;
+mod journal;
 mod ledger;
 mod node;
+mod pulse;
 mod reconcile;
 mod status;
+mod watchdog;
 
 use std::process::ExitCode;
 

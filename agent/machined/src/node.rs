@@ -3,9 +3,12 @@
 //! nothing.
 
 pub mod certs;
+pub mod etcd;
 pub mod facts;
 pub mod files;
 pub mod kube;
+pub mod pods;
+pub mod room;
 pub mod systemd;
 
 use std::collections::BTreeMap;
@@ -116,7 +119,8 @@ impl Node {
             }
         };
         let node = limited(self.kube.node(&access, &desired.hostname));
-        let (units, api_server, node) = futures_util::join!(units, api, node);
+        let etcd = etcd::health(desired, address);
+        let (units, api_server, node, etcd_health) = futures_util::join!(units, api, node, etcd);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
@@ -137,6 +141,9 @@ impl Node {
             api_server,
             node,
             applied: files::note(&note("applied")),
+            file_systems: room::look(),
+            etcd_health,
+            static_pods: pods::restarts(&desired.hostname),
         }
     }
 

@@ -48,6 +48,8 @@ pub struct UnitSeen {
     pub sub_state: String,
     /// "success", "exit-code", …
     pub result: String,
+    /// What its main process last ended with: an exit status or a signal.
+    pub exit_status: i32,
     /// Automatic restarts since it was started.
     pub restarts: u32,
     /// Digest of its inputs when this boot's agent last (re)started it.
@@ -82,6 +84,17 @@ pub struct NodeSeen {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+/// A file system's room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Bytes left.
+    pub free_bytes: u64,
+    /// Files that can still be made; `None` where there is no bound.
+    pub free_files: Option<u64>,
+}
+
 /// One look at the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Observed {
@@ -107,6 +120,12 @@ pub struct Observed {
     pub node: Probe<NodeSeen>,
     /// Digest of the objects that were last applied in this boot.
     pub applied: Option<String>,
+    /// By mount point.
+    pub file_systems: BTreeMap<String, Probe<Room>>,
+    /// This machine's etcd: `Absent` is nobody listens.
+    pub etcd_health: Probe<()>,
+    /// Restarts of the static pods' containers, by name.
+    pub static_pods: BTreeMap<String, u32>,
 }
 
 impl Observed {

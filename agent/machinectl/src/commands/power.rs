@@ -13,7 +13,7 @@ pub(super) async fn reboot(common: &Common) -> Result<(), Failure> {
     let session = &Session::open(common)?;
     let outcomes = fleet::ask(session.named_targets("reboot")?, |target| async move {
         let link = session.connect(&target).await?;
-        link.call("reboot", link.machine().reboot(RebootRequest {}))
+        link.call("reboot", link.machine().reboot(RebootRequest::default()))
             .await
             .map(drop)
     });
@@ -25,9 +25,12 @@ pub(super) async fn shutdown(common: &Common) -> Result<(), Failure> {
     let session = &Session::open(common)?;
     let outcomes = fleet::ask(session.named_targets("shutdown")?, |target| async move {
         let link = session.connect(&target).await?;
-        link.call("shutdown", link.machine().shutdown(ShutdownRequest {}))
-            .await
-            .map(drop)
+        link.call(
+            "shutdown",
+            link.machine().shutdown(ShutdownRequest::default()),
+        )
+        .await
+        .map(drop)
     });
     report(outcomes.await, "shuts down")
 }

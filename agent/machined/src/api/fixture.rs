@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{EXPORTER_LABEL, EXPORTER_LENGTH};
-use super::{Audit, Credentials, Hands, Journal, Parts, ServiceState};
+use super::{Audit, Credentials, Hands, Parts, ServiceState};
+use crate::journal::Journal;
 use crate::ledger::{Acceptance, Ledger, Mode};
 use crate::reconcile::Wake;
 use crate::status::Board;

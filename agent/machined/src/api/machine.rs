@@ -199,6 +199,7 @@ impl MachineService for Machine {
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let status = self.parts.board.status();
+        let wrong = self.parts.board.conditions();
         let current = self.parts.ledger.current();
         let config = current.as_ref().map(|entry| &entry.bundle.config);
         let generation = current.as_ref().map_or(0, |entry| entry.generation.number);
@@ -210,11 +211,7 @@ impl MachineService for Machine {
             // A generation that no look has seen yet is not in effect.
             settled: status.settled && status.generation == generation,
             stages: status.stages.into_iter().map(convert::stage).collect(),
-            conditions: status
-                .conditions
-                .into_iter()
-                .map(convert::condition)
-                .collect(),
+            conditions: wrong.into_iter().map(convert::condition).collect(),
             node_ready: status.node_ready,
             looks: status.looks,
             last_event: self.parts.board.last_event(),

@@ -27,11 +27,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 pub use audit::Audit;
+pub use convert::chain;
 pub use enrolment::{Anchor, Ended, maintain};
-pub use logs::Journal;
 pub use server::bind;
 pub use tls::{Credentials, Front, TlsError};
 
+use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::reconcile::Wake;
 use crate::status::Board;

@@ -301,7 +301,7 @@ async fn a_kubeconfig_is_made_and_written_down() {
 async fn a_reboot_is_answered_first() {
     let served = served().await;
     let mut client = client(&served, "machined:operator").await;
-    client.reboot(v1::RebootRequest {}).await.unwrap();
+    client.reboot(v1::RebootRequest::default()).await.unwrap();
     assert!(served.hands.done.lock().unwrap().is_empty());
     assert_eq!(served.audit().last().unwrap()["method"], "Reboot");
     let acted = async {
