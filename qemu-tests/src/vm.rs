@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use crate::deadline::Deadline;
 use crate::put;
 use crate::serial::Serial;
+use crate::shell::Shell;
 
 /// An image as `just image` makes it.
 #[derive(Debug, Clone)]
@@ -93,6 +94,10 @@ pub struct Spec {
     pub credentials: Vec<(String, Vec<u8>)>,
     /// Further kernel arguments.
     pub append: String,
+    /// What the hardware clock says at power on, such as "2025-01-31T12:00:00".
+    pub clock: Option<String>,
+    /// Whether a root shell listens on a second serial port, to cause faults.
+    pub shell: bool,
 }
 
 impl Spec {
@@ -118,6 +123,7 @@ impl Spec {
 pub struct Machine {
     child: Child,
     serial: Serial,
+    shell: Option<Shell>,
     /// The machine API, on this host's loopback.
     pub api: String,
     /// The Kubernetes API, on this host's loopback.
@@ -158,9 +164,12 @@ impl Machine {
             .arg(image.file("vmlinuz"))
             .arg("-initrd")
             .arg(image.file("initrd"));
-        command
-            .arg("-append")
-            .arg(format!("{} console=ttyS0 {}", cmdline.trim(), spec.append));
+        command.arg("-append").arg(format!(
+            "{} console=ttyS0 {} {}",
+            cmdline.trim(),
+            spec.append,
+            if spec.shell { crate::shell::KERNEL } else { "" }
+        ));
         command.arg("-drive").arg(format!(
             "if=none,id=disk,file={},cache=writeback,discard=unmap",
             disk.display()
@@ -175,7 +184,16 @@ impl Machine {
             "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{api}-:50000,hostfwd=tcp:127.0.0.1:{kube}-:6443"
         );
         command.args(["-netdev", &forward, "-device", "virtio-net-pci,netdev=net"]);
-        for (name, content) in &spec.credentials {
+        if let Some(clock) = &spec.clock {
+            command.args(["-rtc", &format!("base={clock}")]);
+        }
+        let mut credentials = spec.credentials.clone();
+        let socket = shop.path().join(format!("{}.shell", spec.name));
+        if spec.shell {
+            credentials.push(crate::shell::credential());
+            command.args(crate::shell::arguments(&socket));
+        }
+        for (name, content) in &credentials {
             let file = shop.path().join(format!("{}-{name}.smbios", spec.name));
             let text = data_encoding::BASE64.encode(content);
             put(
@@ -193,9 +211,14 @@ impl Machine {
         let mut child = command.spawn().context("start qemu-system-x86_64")?;
         let out = child.stdout.take().context("no serial console")?;
         let serial = Serial::follow(out, &shop.path().join(format!("{}.serial.log", spec.name)))?;
+        let shell = match spec.shell {
+            true => Some(Shell::connect(&socket)?),
+            false => None,
+        };
         Ok(Self {
             child,
             serial,
+            shell,
             api: format!("127.0.0.1:{api}"),
             kube: format!("https://127.0.0.1:{kube}"),
         })
@@ -207,6 +230,12 @@ impl Machine {
             text,
             &Deadline::new(seconds, format!("{text:?} on the console")),
         )
+    }
+
+    /// Runs a command as root in the machine, by its shell, and returns what it printed.
+    pub fn sh(&mut self, command: &str, seconds: u64) -> anyhow::Result<String> {
+        let shell = self.shell.as_mut().context("a machine without a shell")?;
+        shell.run(command, seconds)
     }
 
     /// Takes the power away, at once.

@@ -39,9 +39,14 @@ pub async fn run() -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let watchdog = Watchdog::default();
     tokio::spawn(watchdog.clone().feed());
-    let opened = patiently(&board, &stop, Kind::StateUnreadable, "ledger", async || {
-        Ledger::open(&state.join("ledger"), boot::clock())
-    });
+    let opened = patiently(
+        &board,
+        &stop,
+        Source::Boot,
+        Kind::StateUnreadable,
+        "ledger",
+        async || Ledger::open(&state.join("ledger"), boot::clock()),
+    );
     let Some(ledger) = opened.await.map(Arc::new) else {
         return Ok(());
     };
@@ -91,6 +96,7 @@ pub async fn run() -> anyhow::Result<()> {
     let hands = Hands {
         systemd: systemd.clone(),
         ledger: Arc::clone(&ledger),
+        board: Arc::clone(&board),
         wake: wake.clone(),
     };
     let journal = Journal::default();
@@ -139,7 +145,15 @@ pub async fn run() -> anyhow::Result<()> {
 async fn listen(board: &Board, stop: &CancellationToken) -> Option<Arc<TcpListener>> {
     let object = format!("port {}", machined_proto::PORT);
     let bind = async || api::bind(machined_proto::PORT).await;
-    patiently(board, stop, Kind::PortInUse, &object, bind).await
+    patiently(
+        board,
+        stop,
+        Source::Listener,
+        Kind::PortInUse,
+        &object,
+        bind,
+    )
+    .await
 }
 
 /// Tries until it works or `stop`: an agent that ended instead would be started
@@ -147,6 +161,7 @@ async fn listen(board: &Board, stop: &CancellationToken) -> Option<Arc<TcpListen
 async fn patiently<T, E: std::error::Error>(
     board: &Board,
     stop: &CancellationToken,
+    source: Source,
     kind: Kind,
     object: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
@@ -156,13 +171,13 @@ async fn patiently<T, E: std::error::Error>(
         match attempt().await {
             Ok(done) => {
                 if failed {
-                    board.wrong(Source::Boot, Vec::new());
+                    board.wrong(source, Vec::new());
                 }
                 return Some(done);
             }
             Err(error) => {
                 let why = api::chain(&error);
-                board.wrong(Source::Boot, vec![Condition::new(kind, object, why)]);
+                board.wrong(source, vec![Condition::new(kind, object, why)]);
                 if !failed {
                     ready(kind.word());
                 }
@@ -283,4 +298,36 @@ fn ready(status: &str) {
         sd_notify::NotifyState::Status(status),
     ];
     let _ = sd_notify::notify(&states);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_and_taken_when_it_is_free() {
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap();
+        let (board, stop) = (Board::default(), CancellationToken::new());
+        let mut holder = Some(holder);
+        let bind = async || {
+            let bound = TcpListener::bind(address).await;
+            // The second try finds it free.
+            if holder.take().is_none() {
+                assert_eq!(board.conditions()[0].kind, Kind::PortInUse);
+            }
+            bound
+        };
+        let (source, kind) = (Source::Listener, Kind::PortInUse);
+        let bound = patiently(&board, &stop, source, kind, "port 1", bind).await;
+        assert!(bound.is_some());
+        assert_eq!(board.conditions(), []);
+        let (events, _) = board.events_from(0);
+        assert!(events[0].message.starts_with("port-in-use: "), "{events:?}");
+
+        stop.cancel();
+        let never = async || Err::<(), _>(std::io::Error::from(std::io::ErrorKind::AddrInUse));
+        let ended = patiently(&board, &stop, source, kind, "port 1", never).await;
+        assert!(ended.is_none(), "an order to stop is obeyed");
+    }
 }

@@ -102,7 +102,7 @@ pub struct Ledger {
 
 struct Inner {
     entries: Vec<Arc<Entry>>,
-    unreadable: Vec<String>,
+    unreadable: Vec<(u64, String)>,
     newest: u64,
 }
 
@@ -173,9 +173,13 @@ impl Ledger {
             .collect()
     }
 
-    /// Files that are there and cannot be used, in words.
+    /// Files that are there and cannot be used, in words. Damage older than the
+    /// newest good generation concerns nobody any more.
     pub fn unreadable(&self) -> Vec<String> {
-        self.lock().unreadable.clone()
+        let inner = self.lock();
+        let newest = inner.entries.last().map_or(0, |e| e.generation.number);
+        let damage = inner.unreadable.iter().filter(|(n, _)| *n >= newest);
+        damage.map(|(_, why)| why.clone()).collect()
     }
 
     /// Stores a document. Durable when it returns.

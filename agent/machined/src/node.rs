@@ -3,6 +3,7 @@
 //! nothing.
 
 pub mod certs;
+pub mod drain;
 pub mod etcd;
 pub mod facts;
 pub mod files;
@@ -101,7 +102,7 @@ impl Node {
     }
 
     fn access(&self, entry: &Entry) -> Access {
-        Access::new(&entry.bundle.config, self.facts(entry).node_ip)
+        access(entry)
     }
 
     /// One look: all probes at once, each with its own deadline.
@@ -180,9 +181,19 @@ impl Node {
                     .mark(&self.access(entry), name, labels, taints)
                     .await
             }
+            Action::UncordonNode { name } => {
+                let client = self.kube.client(&self.access(entry)).await;
+                drain::uncordon(client, name).await
+            }
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
     }
+}
+
+/// As whom, and where, this machine asks the cluster's API.
+pub fn access(entry: &Entry) -> Access {
+    let config = &entry.bundle.config;
+    Access::new(config, facts::look(config).node_ip)
 }
 
 async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {

@@ -74,6 +74,11 @@ pub enum Action {
         /// Taints to have: key, value, effect.
         taints: Vec<(String, String, String)>,
     },
+    /// Let pods be scheduled to this machine's node again.
+    UncordonNode {
+        /// The node's name.
+        name: String,
+    },
     /// Note in the ledger that the ordered cluster exists.
     FinishBootstrap,
 }
@@ -91,7 +96,7 @@ impl Action {
             | Self::ReloadUnit { unit, .. }
             | Self::StartUnit { unit, .. } => unit.clone(),
             Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
-            Self::MarkNode { name, .. } => format!("node {name}"),
+            Self::MarkNode { name, .. } | Self::UncordonNode { name } => format!("node {name}"),
             Self::FinishBootstrap => "bootstrap order".to_owned(),
         }
     }
@@ -111,6 +116,7 @@ impl fmt::Display for Action {
             Self::StartUnit { .. } => write!(f, "start {object}"),
             Self::ApplyObjects { .. } => write!(f, "apply {object}"),
             Self::MarkNode { .. } => write!(f, "mark {object}"),
+            Self::UncordonNode { .. } => write!(f, "uncordon {object}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),
         }
     }

@@ -157,6 +157,10 @@ impl Hands for FakeHands {
     fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>> {
         self.did(&format!("restart {service}"))
     }
+    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        let did = self.did(&format!("drain {}", limit.as_secs()));
+        Box::pin(async { drop(did.await) })
+    }
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         self.did("reboot")
     }

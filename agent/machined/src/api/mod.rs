@@ -19,6 +19,7 @@ mod server;
 pub mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use machined_proto::v1;
@@ -74,6 +75,9 @@ pub trait Hands: Send + Sync {
     fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>>;
     /// Restarts one of them and waits for the job's result.
     fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>>;
+    /// Asks pods to leave before the machine goes down, for no longer than this. What comes of it
+    /// is told as events; it stops nothing.
+    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

@@ -44,7 +44,7 @@ pub fn of(look: &Look<'_>) -> Vec<Condition> {
     units(look, &mut found);
     file_systems(look, &mut found);
     ledger(look, &mut found);
-    for why in clock::wrong(look.clock) {
+    if let Some(why) = clock::wrong(look.clock) {
         found.push(Condition::new(Kind::ClockWrong, "clock", why));
     }
     if look.etcd_silent.is_some_and(|s| s >= ETCD_SILENCE) {

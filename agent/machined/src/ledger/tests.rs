@@ -151,8 +151,9 @@ fn a_damaged_newest_generation_falls_back_and_is_named() {
         let ledger = open(&world, directory.path());
         assert_eq!(in_force(&ledger), Some(1), "{damage}");
         assert_eq!(ledger.unreadable().len(), 1, "{damage}");
-        // Its number is never given again.
+        // Its number is never given again, and what replaces it ends the complaint.
         assert_eq!(ledger.accept(acceptance("three", Mode::Auto)).unwrap(), 3);
+        assert_eq!(ledger.unreadable().len(), 0, "{damage}");
     }
 }
 
