@@ -4,6 +4,7 @@
 mod command;
 mod deadline;
 mod serial;
+mod shell;
 mod vm;
 
 pub use command::{Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run};

@@ -47,6 +47,26 @@ impl Serial {
         Ok(serial)
     }
 
+    /// How many lines there are by now.
+    pub(crate) fn length(&self) -> usize {
+        self.0
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .len()
+    }
+
+    /// The lines from one on.
+    pub(crate) fn from(&self, first: usize) -> Vec<String> {
+        self.0
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0[first..]
+            .to_vec()
+    }
+
     /// Waits for a line that contains `text` and returns it.
     pub(crate) fn wait(&self, text: &str, deadline: &Deadline) -> anyhow::Result<String> {
         let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use crate::deadline::Deadline;
 use crate::put;
 use crate::serial::Serial;
+use crate::shell::Shell;
 
 /// An image as `just image` makes it.
 #[derive(Debug, Clone)]
@@ -95,6 +96,10 @@ pub struct Spec {
     pub append: String,
     /// A second card, to a network that only machines with the same one share.
     pub lan: Option<Lan>,
+    /// What the hardware clock says at power on, such as "2025-01-31T12:00:00".
+    pub clock: Option<String>,
+    /// Whether a root shell listens on a second serial port, to cause faults.
+    pub shell: bool,
 }
 
 /// A network between machines, over this host's loopback device.
@@ -145,6 +150,7 @@ impl Spec {
 pub struct Machine {
     child: Child,
     serial: Serial,
+    shell: Option<Shell>,
     /// The machine API, on this host's loopback.
     pub api: String,
     /// The Kubernetes API, on this host's loopback.
@@ -185,9 +191,12 @@ impl Machine {
             .arg(image.file("vmlinuz"))
             .arg("-initrd")
             .arg(image.file("initrd"));
-        command
-            .arg("-append")
-            .arg(format!("{} console=ttyS0 {}", cmdline.trim(), spec.append));
+        command.arg("-append").arg(format!(
+            "{} console=ttyS0 {} {}",
+            cmdline.trim(),
+            spec.append,
+            if spec.shell { crate::shell::KERNEL } else { "" }
+        ));
         command.arg("-drive").arg(format!(
             "if=none,id=disk,file={},cache=writeback,discard=unmap",
             disk.display()
@@ -207,7 +216,16 @@ impl Machine {
             let card = format!("virtio-net-pci,netdev=lan,mac={}", spec.mac());
             command.args(["-netdev", &lan, "-device", &card]);
         }
-        for (name, content) in &spec.credentials {
+        if let Some(clock) = &spec.clock {
+            command.args(["-rtc", &format!("base={clock}")]);
+        }
+        let mut credentials = spec.credentials.clone();
+        let socket = shop.path().join(format!("{}.shell", spec.name));
+        if spec.shell {
+            credentials.push(crate::shell::credential());
+            command.args(crate::shell::arguments(&socket));
+        }
+        for (name, content) in &credentials {
             let file = shop.path().join(format!("{}-{name}.smbios", spec.name));
             let text = data_encoding::BASE64.encode(content);
             put(
@@ -225,9 +243,14 @@ impl Machine {
         let mut child = command.spawn().context("start qemu-system-x86_64")?;
         let out = child.stdout.take().context("no serial console")?;
         let serial = Serial::follow(out, &shop.path().join(format!("{}.serial.log", spec.name)))?;
+        let shell = match spec.shell {
+            true => Some(Shell::connect(&socket)?),
+            false => None,
+        };
         Ok(Self {
             child,
             serial,
+            shell,
             api: format!("127.0.0.1:{api}"),
             kube: format!("https://127.0.0.1:{kube}"),
         })
@@ -239,6 +262,12 @@ impl Machine {
             text,
             &Deadline::new(seconds, format!("{text:?} on the console")),
         )
+    }
+
+    /// Runs a command as root in the machine, by its shell, and returns what it printed.
+    pub fn sh(&mut self, command: &str, seconds: u64) -> anyhow::Result<String> {
+        let shell = self.shell.as_mut().context("a machine without a shell")?;
+        shell.run(command, seconds)
     }
 
     /// Takes the power away, at once.

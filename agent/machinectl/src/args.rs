@@ -167,10 +167,10 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Reboot machines.
-    Reboot,
-    /// Shut machines down.
-    Shutdown,
+    /// Reboot machines. Pods are asked to leave first.
+    Reboot(PowerArgs),
+    /// Shut machines down. Pods are asked to leave first.
+    Shutdown(PowerArgs),
     /// Choose, show, add and remove contexts: clusters and identities.
     #[command(subcommand)]
     Context(ContextCommand),
@@ -194,6 +194,26 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+}
+
+/// `reboot` and `shutdown`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct PowerArgs {
+    /// How long pods may take to leave; then the machine goes down regardless.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::time::duration)]
+    pub drain_timeout: std::time::Duration,
+    /// Ask no pod to leave: go down at once.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl PowerArgs {
+    /// Whole seconds, at least one: none would mean the machine's own choice.
+    pub fn drain_seconds(&self) -> u32 {
+        u32::try_from(self.drain_timeout.as_secs())
+            .unwrap_or(u32::MAX)
+            .max(1)
+    }
 }
 
 /// `render`.

@@ -33,6 +33,14 @@ pub fn own_certificate(context: &Context) -> Result<(), Failure> {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| now.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if now < facts.not_before {
+        let when = time::shown(facts.not_before.saturating_mul(1000));
+        return Err(Failure::not_permitted(format!(
+            "context {}: the client certificate of {} begins only on {when}",
+            context.name, facts.common_name
+        ))
+        .next("this computer's clock is behind: set it"));
+    }
     if now > facts.not_after {
         let when = time::shown(facts.not_after.saturating_mul(1000));
         return Err(Failure::not_permitted(format!(
@@ -158,9 +166,12 @@ fn alert_received(target: &Target, alert: AlertDescription) -> Failure {
     use AlertDescription as A;
     match alert {
         A::CertificateExpired => Failure::not_permitted(format!(
-            "{target}: it says that your certificate has expired"
+            "{target}: by its clock your certificate has expired or is not valid yet"
         ))
-        .next("compare the clocks; machinectl context show tells when it expires"),
+        .next(
+            "by this computer's clock it is valid, so one of the two clocks is wrong; the \
+             machine's console says so where it knows (clock-wrong)",
+        ),
         A::UnknownCA
         | A::BadCertificate
         | A::CertificateUnknown

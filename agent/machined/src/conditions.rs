@@ -1,88 +1,187 @@
-//! What is wrong, by names that people and programs match on.
+//! What is wrong, by words that people and programs match on.
+//!
+//! The words are a promise: docs/operations/conditions.md lists them all, with
+//! what each means and what to do, and a test compares the two.
 
-use machine_plan::observed::{Observed, Probe};
+mod crashes;
+mod look;
+mod quote;
+#[cfg(test)]
+mod tests;
+mod watch;
 
-use crate::status::{Condition, StageStatus, now_ms};
+use crashes::{Crashes, Loop, Seen};
+pub use look::short_of;
+use look::{ETCD_SILENCE, Look, of};
+use quote::quoted;
+pub use watch::Watch;
 
-/// Restarts after which a unit that is not up counts as crash looping.
-const CRASHES: u32 = 3;
+use crate::journal::clipped;
 
-/// All conditions of one look. One that was there before keeps its time.
-pub fn of(
-    observed: &Observed,
-    ledger: &[String],
-    stages: &[StageStatus],
-    previous: Vec<Condition>,
-) -> Vec<Condition> {
-    let mut found = Vec::new();
-    for (unit, probe) in &observed.units {
-        match probe {
-            Probe::Seen(seen) if seen.restarts >= CRASHES && seen.active_state != "active" => {
-                found.push(condition(
-                    "UnitCrashLoop",
-                    unit,
-                    format!("{} restarts, last result {}", seen.restarts, seen.result),
-                    format!("machinectl logs {unit}"),
-                ));
-            }
-            Probe::Unreadable(why) => found.push(condition(
-                "SystemdUnreachable",
-                unit,
-                why.clone(),
-                "wait: systemd or its bus is restarting; if it stays, machinectl reboot",
-            )),
-            _ => {}
-        }
-    }
-    for why in ledger {
-        found.push(condition(
-            "LedgerUnreadable",
-            "ledger",
-            why.clone(),
-            "the last good generation is in force; apply the config again",
-        ));
-    }
-    for stage in stages.iter().filter(|s| s.verdict == "failed") {
-        let (name, step) = kind_of(&stage.message);
-        found.push(condition(name, stage.name, stage.message.clone(), step));
-    }
-    for condition in &mut found {
-        let same = |c: &&Condition| c.name == condition.name && c.object == condition.object;
-        if let Some(old) = previous.iter().find(same) {
-            condition.since_ms = old.since_ms;
-        }
-    }
-    found
+/// The longest text of a condition on the console, in characters.
+const CONSOLE: usize = 300;
+
+/// Everything that can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A file system has no room left, or hardly any.
+    DiskFull,
+    /// A file system refuses writes: the kernel found it damaged.
+    DiskReadOnly,
+    /// Files of the ledger are there and cannot be used.
+    StateUnreadable,
+    /// The ledger cannot be written, for another reason than room.
+    StateUnwritable,
+    /// The clock cannot be right.
+    ClockWrong,
+    /// A unit ends again and again.
+    UnitCrashLoop,
+    /// A static pod's container ends again and again.
+    PodCrashLoop,
+    /// The machine API cannot listen.
+    PortInUse,
+    /// systemd cannot be asked.
+    BusAway,
+    /// etcd should serve here and does not.
+    EtcdDown,
+    /// The document in force has no secrets.
+    SecretsMissing,
+    /// Calls cannot be written down.
+    AuditUnwritable,
+    /// An action failed; it is tried again.
+    StageFailed,
 }
 
-fn kind_of(message: &str) -> (&'static str, &'static str) {
-    if message.contains("No space left") {
-        (
-            "DiskFull",
-            "free space: remove unused images or enlarge the disk",
-        )
-    } else if message.contains("Read-only file system") {
-        (
-            "DiskReadOnly",
-            "the state partition is damaged: see machinectl dmesg",
-        )
-    } else {
-        ("StageFailed", "it is tried again; see machinectl events")
+impl Kind {
+    /// All of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 13] = [
+        Self::DiskFull,
+        Self::DiskReadOnly,
+        Self::StateUnreadable,
+        Self::StateUnwritable,
+        Self::ClockWrong,
+        Self::UnitCrashLoop,
+        Self::PodCrashLoop,
+        Self::PortInUse,
+        Self::BusAway,
+        Self::EtcdDown,
+        Self::SecretsMissing,
+        Self::AuditUnwritable,
+        Self::StageFailed,
+    ];
+
+    /// The word. Never changed once released.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk-full",
+            Self::DiskReadOnly => "disk-read-only",
+            Self::StateUnreadable => "state-unreadable",
+            Self::StateUnwritable => "state-unwritable",
+            Self::ClockWrong => "clock-wrong",
+            Self::UnitCrashLoop => "unit-crash-loop",
+            Self::PodCrashLoop => "pod-crash-loop",
+            Self::PortInUse => "port-in-use",
+            Self::BusAway => "bus-away",
+            Self::EtcdDown => "etcd-down",
+            Self::SecretsMissing => "secrets-missing",
+            Self::AuditUnwritable => "audit-unwritable",
+            Self::StageFailed => "stage-failed",
+        }
+    }
+
+    /// What to do, where the object does not make it plainer.
+    const fn next_step(self) -> &'static str {
+        match self {
+            Self::DiskFull => "free space: remove images and logs, or enlarge the disk",
+            Self::DiskReadOnly => "the disk is damaged: see machinectl dmesg, then replace it",
+            Self::StateUnreadable => "apply the config again; the damaged files are kept",
+            Self::StateUnwritable => "see machinectl dmesg: the state partition's disk may be bad",
+            Self::ClockWrong => "set the hardware clock, or name time servers in machine.time",
+            Self::UnitCrashLoop => "see machinectl logs UNIT; a config change restarts it",
+            Self::PodCrashLoop => "see machinectl logs kubelet; a config change restarts it",
+            Self::PortInUse => "stop what listens there; it is tried again by itself",
+            Self::BusAway => "wait: it is tried again by itself; if it stays, reboot",
+            Self::EtcdDown => "see machinectl logs kubelet; its data is on /var/lib/etcd",
+            Self::SecretsMissing => "apply the config with its secrets",
+            Self::AuditUnwritable => "calls that change something fail until it is gone",
+            Self::StageFailed => "it is tried again; see machinectl events",
+        }
     }
 }
 
-fn condition(
-    name: &'static str,
-    object: &str,
-    message: String,
-    next_step: impl Into<String>,
-) -> Condition {
-    let next_step = next_step.into();
-    Condition {
-        name,
-        object: object.to_owned(),
-        message,
-        next_step,
-        since_ms: now_ms(),
+/// Who found it. Each source says all that it finds at once; what it no longer
+/// says is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The daemon, before there is a loop.
+    Boot,
+    /// The machine API's socket.
+    Listener,
+    /// The audit log.
+    Audit,
+    /// The loop's last look.
+    Look,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its word.
+    pub kind: Kind,
+    /// Which unit, file system, …
+    pub object: String,
+    /// What is seen.
+    pub message: String,
+    /// What to do.
+    pub next_step: String,
+    /// For a crash loop: the last lines it logged, oldest first.
+    pub log: Vec<String>,
+    /// Milliseconds since the epoch; set when it is put up.
+    pub since_ms: i64,
+}
+
+impl Condition {
+    /// With the kind's usual next step.
+    pub fn new(kind: Kind, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            object: object.into(),
+            message: message.into(),
+            next_step: kind.next_step().to_owned(),
+            log: Vec::new(),
+            since_ms: 0,
+        }
+    }
+
+    /// With a better next step.
+    pub fn next(self, step: impl Into<String>) -> Self {
+        let next_step = step.into();
+        Self { next_step, ..self }
+    }
+
+    /// Whether it is the same thing that is wrong, however it reads now.
+    pub fn same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.object == other.object
+    }
+
+    /// What the console says when it appears.
+    pub fn appears(&self) -> String {
+        let mut text = format!(
+            "machined: {} {}: {}\nmachined:   next: {}",
+            self.kind.word(),
+            self.object,
+            clipped(&self.message, CONSOLE),
+            self.next_step
+        );
+        for line in &self.log {
+            text.push_str(&format!("\nmachined:   | {line}"));
+        }
+        text
+    }
+
+    /// What the console says when it goes.
+    pub fn goes(&self) -> String {
+        format!("machined: {} {} is over", self.kind.word(), self.object)
     }
 }

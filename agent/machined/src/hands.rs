@@ -1,6 +1,7 @@
 //! What the API has done to the machine directly: units and power.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,9 +10,11 @@ use zbus_systemd::login1::ManagerProxy;
 
 use crate::api::{self, ServiceState};
 use crate::ledger::Ledger;
-use crate::node::files;
+use crate::node::kube::Kube;
 use crate::node::systemd::Systemd;
+use crate::node::{self, drain, files};
 use crate::reconcile::Wake;
+use crate::status::Board;
 
 /// The units this agent looks after.
 const SERVICES: [&str; 7] = [
@@ -30,6 +33,8 @@ pub struct Hands {
     pub systemd: Systemd,
     /// Orders given before.
     pub ledger: Arc<Ledger>,
+    /// Told how a drain goes.
+    pub board: Arc<Board>,
     /// Tells the loop that a unit was touched.
     pub wake: Wake,
 }
@@ -53,8 +58,10 @@ impl Hands {
     }
 
     async fn login(&self) -> Result<ManagerProxy<'static>, String> {
-        let manager = ManagerProxy::new(self.systemd.connection()).await;
-        manager.map_err(|e| format!("cannot reach logind: {e}"))
+        let manager = async { ManagerProxy::new(&self.systemd.connection().await?).await };
+        manager
+            .await
+            .map_err(|e| format!("cannot reach logind: {e}"))
     }
 }
 
@@ -85,6 +92,23 @@ impl api::Hands for Hands {
                 .map_err(|e| e.to_string());
             self.wake.wake();
             done
+        }
+        .boxed()
+    }
+
+    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        async move {
+            let Some(entry) = self.ledger.current() else {
+                return;
+            };
+            let name = entry.bundle.config.hostname().to_string();
+            let kube = Kube::default();
+            let access = node::access(&entry);
+            let client = kube.client(&access);
+            let tell = |message: String| {
+                self.board.emit("order", "drain", message);
+            };
+            drain::drain(client, &name, limit, &tell).await;
         }
         .boxed()
     }

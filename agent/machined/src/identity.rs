@@ -7,7 +7,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use machine_config::{ClusterSecrets, MachineIdentity};
 use machine_pki::leaf::Lifetime;
@@ -15,10 +15,11 @@ use machine_pki::{AuthorityKind, LeafRequest};
 use machine_plan::render::machine_api_leaf;
 
 use crate::api::{Credentials, Front};
+use crate::clock;
 use crate::ledger::{Entry, Ledger};
 use crate::node::{certs, facts};
 use crate::reconcile::Wake;
-use crate::status::Board;
+use crate::status::{Board, now_ms};
 
 /// How often addresses are compared, and a worker that has no certificate of a
 /// control plane's asks again. Reading addresses costs some ten microseconds.
@@ -29,9 +30,9 @@ pub struct Identity {
     /// For the server.
     pub front: Arc<Front>,
     basis: Basis,
-    /// When the certificate shown was signed; never yet for a worker that shows
+    /// When the certificate shown was signed, in unix milliseconds; never yet for a worker that shows
     /// what it was enrolled with.
-    signed: Option<Instant>,
+    signed: Option<i64>,
     /// Where a worker keeps what it proves itself by.
     kept: PathBuf,
 }
@@ -50,7 +51,7 @@ impl Identity {
         let basis = Basis::of(entry)?;
         let kept = state.join("identity.pem");
         let (credentials, signed) = match entry.bundle.config.role().is_control_plane() {
-            true => (issue(entry, &basis.request)?, Some(Instant::now())),
+            true => (issue(entry, &basis.request)?, Some(now_ms())),
             false => (worker::first(entry, &kept)?, None),
         };
         Ok(Self {
@@ -89,7 +90,9 @@ impl Identity {
 
     async fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
         let basis = Basis::of(entry)?;
-        let young = |signed: Instant| signed.elapsed() <= Lifetime::MACHINE_API / 2;
+        let half_life = i64::try_from(Lifetime::MACHINE_API.as_millis() / 2).unwrap_or(i64::MAX);
+        // By the clock that its readers have: set back, it would begin in their future.
+        let young = |signed: i64| !clock::outdated(signed, now_ms(), half_life);
         if self.signed.is_some_and(young) && basis == self.basis {
             return Ok(false);
         }
@@ -107,7 +110,7 @@ impl Identity {
             worker::ask(entry, &self.kept, (host, machined_proto::PORT)).await?
         };
         self.front.replace(&credentials)?;
-        (self.basis, self.signed) = (basis, Some(Instant::now()));
+        (self.basis, self.signed) = (basis, Some(now_ms()));
         Ok(true)
     }
 }

@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine_config::Bundle;
 
+use crate::durable;
+
 pub use entry::{Entry, Generation, Mode, State};
 pub use force::Now;
 pub use orders::{BootstrapOrder, OrderState};
@@ -94,11 +96,13 @@ pub struct Ledger {
     directory: PathBuf,
     clock: Box<dyn Fn() -> Now + Send + Sync>,
     inner: Mutex<Inner>,
+    /// Why the last write failed.
+    trouble: Mutex<Option<String>>,
 }
 
 struct Inner {
     entries: Vec<Arc<Entry>>,
-    unreadable: Vec<String>,
+    unreadable: Vec<(u64, String)>,
     newest: u64,
 }
 
@@ -120,7 +124,28 @@ impl Ledger {
             directory: directory.to_owned(),
             clock: Box::new(clock),
             inner,
+            trouble: Mutex::default(),
         })
+    }
+
+    /// Why the ledger cannot be written, if a write failed and a trial write
+    /// fails still: room that is there again is noticed without a new document.
+    pub fn unwritable(&self) -> Option<String> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref()?;
+        let path = self.directory.join("trial");
+        let trial = durable::replace(&path, b"machined", 0o600).map_err(io("write", &path));
+        let _ = std::fs::remove_file(&path);
+        *trouble = trial.err().map(|e| told(&e));
+        trouble.clone()
+    }
+
+    fn watched<T>(&self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if let Err(error @ LedgerError::Io { .. }) = &result {
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *trouble = Some(told(error));
+        }
+        result
     }
 
     /// The generation in force now, if any.
@@ -148,9 +173,13 @@ impl Ledger {
             .collect()
     }
 
-    /// Files that are there and cannot be used, in words.
+    /// Files that are there and cannot be used, in words. Damage older than the
+    /// newest good generation concerns nobody any more.
     pub fn unreadable(&self) -> Vec<String> {
-        self.lock().unreadable.clone()
+        let inner = self.lock();
+        let newest = inner.entries.last().map_or(0, |e| e.generation.number);
+        let damage = inner.unreadable.iter().filter(|(n, _)| *n >= newest);
+        damage.map(|(_, why)| why.clone()).collect()
     }
 
     /// Stores a document. Durable when it returns.
@@ -163,7 +192,7 @@ impl Ledger {
             });
         }
         let entry = Entry::new(inner.newest + 1, acceptance, &(self.clock)());
-        entry.write(&self.directory)?;
+        self.watched(entry.write(&self.directory))?;
         inner.newest = entry.generation.number;
         inner.entries.push(Arc::new(entry));
         self.prune(&mut inner);
@@ -178,7 +207,7 @@ impl Ledger {
         if let Some(asked) = generation.filter(|g| *g != pending) {
             return Err(LedgerError::OtherTry { pending, asked });
         }
-        entry::mark(&self.directory, pending, "confirmed")?;
+        self.watched(entry::mark(&self.directory, pending, "confirmed"))?;
         entry::change(&mut inner.entries, pending, |e| e.confirmed = true);
         Ok(pending)
     }
@@ -202,7 +231,7 @@ impl Ledger {
         let now = (self.clock)();
         let over = force::expired(&inner.entries, &now);
         for number in &over {
-            entry::mark(&self.directory, *number, "reverted")?;
+            self.watched(entry::mark(&self.directory, *number, "reverted"))?;
             entry::change(&mut inner.entries, *number, |e| e.reverted = true);
         }
         Ok(over)
@@ -229,7 +258,7 @@ impl Ledger {
     /// cluster; the same order again is the same id.
     pub fn order_bootstrap(&self, by: &str) -> Result<String, LedgerError> {
         let _one_writer = self.lock();
-        orders::order(&self.directory, by, &(self.clock)())
+        self.watched(orders::order(&self.directory, by, &(self.clock)()))
     }
 
     /// The order, if there is one.
@@ -240,7 +269,7 @@ impl Ledger {
     /// Records that the cluster exists; the order is never acted on again.
     pub fn finish_bootstrap(&self) -> Result<(), LedgerError> {
         let _one_writer = self.lock();
-        orders::finish(&self.directory)
+        self.watched(orders::finish(&self.directory))
     }
 
     fn prune(&self, inner: &mut Inner) {
@@ -260,6 +289,13 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn told(error: &LedgerError) -> String {
+    match error {
+        LedgerError::Io { source, .. } => format!("{error}: {source}"),
+        other => other.to_string(),
     }
 }
 

@@ -2,16 +2,21 @@
 
 mod api;
 mod boot;
+mod clock;
 mod conditions;
 mod daemon;
 mod durable;
 mod ears;
 mod hands;
 mod identity;
+mod journal;
 mod ledger;
+mod no_state;
 mod node;
+mod pulse;
 mod reconcile;
 mod status;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -31,13 +36,18 @@ fn main() -> ExitCode {
         tracing::error!("another TLS provider is installed");
         return ExitCode::FAILURE;
     }
+    // What systemd starts in the agent's place when there is no state to work on.
+    let no_state = std::env::args().any(|argument| argument == "no-state");
     // One thread: the work is waiting, and every further thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let done = runtime
         .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(daemon::run()));
+        .and_then(|runtime| match no_state {
+            true => runtime.block_on(no_state::run()),
+            false => runtime.block_on(daemon::run()),
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

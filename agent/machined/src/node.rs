@@ -3,9 +3,13 @@
 //! nothing.
 
 pub mod certs;
+pub mod drain;
+pub mod etcd;
 pub mod facts;
 pub mod files;
 pub mod kube;
+pub mod pods;
+pub mod room;
 pub mod routes;
 pub mod systemd;
 
@@ -107,7 +111,7 @@ impl Node {
     }
 
     fn access(&self, entry: &Entry) -> Access {
-        Access::new(&entry.bundle.config, self.facts(entry).node_ip)
+        access(entry)
     }
 
     /// One look: all probes at once, each with its own deadline.
@@ -127,8 +131,9 @@ impl Node {
         let node = limited(self.kube.node(&access, &desired.hostname));
         let peers = limited(self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
-        let (units, api_server, node, peers, routes) =
-            futures_util::join!(units, api, node, peers, routes);
+        let etcd = etcd::health(desired, address);
+        let (units, api_server, node, peers, routes, etcd_health) =
+            futures_util::join!(units, api, node, peers, routes, etcd);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
@@ -151,6 +156,9 @@ impl Node {
             peers,
             routes,
             applied: files::note(&note("applied")),
+            file_systems: room::look(),
+            etcd_health,
+            static_pods: pods::restarts(&desired.hostname),
         }
     }
 
@@ -197,9 +205,19 @@ impl Node {
                     .await
             }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
+            Action::UncordonNode { name } => {
+                let client = self.kube.client(&self.access(entry)).await;
+                drain::uncordon(client, name).await
+            }
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
     }
+}
+
+/// As whom, and where, this machine asks the cluster's API.
+pub fn access(entry: &Entry) -> Access {
+    let config = &entry.bundle.config;
+    Access::new(config, facts::look(config).node_ip)
 }
 
 async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {

@@ -14,10 +14,11 @@ use machine_plan::verdict::{Plan, Verdict};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::conditions;
+use crate::conditions::{Condition, Kind, Source, Watch};
 use crate::ledger::{Entry, Ledger};
 use crate::node::Node;
 use crate::status::{Board, Intermediates, StageStatus, Status};
+use crate::watchdog::Watchdog;
 
 /// Between looks while something is waited for: quick at first, because most
 /// waits are short, then calm.
@@ -58,8 +59,10 @@ pub struct Reconciler {
     pub board: Arc<Board>,
     /// What cuts its waits short.
     pub wake: Wake,
-    /// Called once a look, so that a hung loop is noticed by the watchdog.
-    pub alive: Box<dyn Fn() + Send + Sync>,
+    /// Told of every look, so that a hung loop is noticed.
+    pub watchdog: Watchdog,
+    /// What it remembers of what was wrong.
+    pub watch: Watch,
 }
 
 struct Outcome {
@@ -70,27 +73,25 @@ struct Outcome {
 
 impl Reconciler {
     /// Runs until the task is dropped.
-    pub async fn run(&self) {
+    pub async fn run(mut self) {
         let mut patience = 0;
         let mut looks = 0;
         let mut before = Vec::new();
         loop {
-            (self.alive)();
+            self.watchdog.sign();
             self.sweep();
             let Some(entry) = self.ledger.current() else {
-                self.wake.woken().await;
+                self.rest(SETTLED).await;
                 continue;
             };
             looks += 1;
             let Some(secrets) = &entry.bundle.secrets else {
                 // Enrolment and apply refuse such a stream; a ledger written by
                 // hand may still hold one.
-                self.board.emit(
-                    "condition",
-                    "ledger",
-                    "the document in force has no secrets",
-                );
-                self.wake.woken().await;
+                let message = "the document in force has no secrets";
+                let wrong = Condition::new(Kind::SecretsMissing, "ledger", message);
+                self.board.wrong(Source::Look, vec![wrong]);
+                self.rest(SETTLED).await;
                 continue;
             };
             let (plan, observed, desired) = self.look(&entry, secrets).await;
@@ -98,6 +99,9 @@ impl Reconciler {
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
             let settled = plan.settled();
+            let told = (&desired, &observed);
+            let (board, ledger) = (&self.board, &self.ledger);
+            self.watch.tell(board, ledger, &entry, told, &stages).await;
             self.publish(&entry, &observed, &desired, &plan, &stages, looks);
             before = stages;
 
@@ -116,11 +120,22 @@ impl Reconciler {
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
             });
+            let pause = self
+                .watch
+                .pause(&self.board.conditions())
+                .map_or(pause, |soon| pause.min(soon));
             patience = if settled { 0 } else { patience + 1 };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.wake.woken() => patience = 0,
+            if self.rest(pause).await {
+                patience = 0;
             }
+        }
+    }
+
+    /// Whether it was woken.
+    async fn rest(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            () = self.wake.woken() => true,
         }
     }
 
@@ -187,9 +202,8 @@ impl Reconciler {
                         .emit("config", format!("generation {number}"), message);
                 }
             }
-            Err(e) => {
-                self.board.emit("condition", "ledger", e.to_string());
-            }
+            // The ledger remembers, and the look says so.
+            Err(error) => tracing::warn!(%error, "cannot mark what was not confirmed"),
         }
     }
 
@@ -214,8 +228,6 @@ impl Reconciler {
         stages: &[StageStatus],
         looks: u64,
     ) {
-        let previous = self.board.status().conditions;
-        let conditions = conditions::of(observed, &self.ledger.unreadable(), stages, previous);
         let json = |value: serde_json::Result<Value>| value.unwrap_or(Value::Null);
         let intermediates = Intermediates {
             observed: json(serde_json::to_value(observed)),
@@ -226,7 +238,6 @@ impl Reconciler {
             generation: entry.generation.number,
             settled: plan.settled(),
             stages: stages.to_vec(),
-            conditions,
             node_ready: observed.node.seen().is_some_and(|node| node.ready),
             looks,
         };

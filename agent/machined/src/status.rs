@@ -1,12 +1,14 @@
 //! What the machine says of itself: the last look's plan, conditions, and a
 //! bounded ring of numbered events.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
+
+use crate::conditions::{Condition, Source};
 
 /// Events kept for replay.
 const KEPT: usize = 512;
@@ -22,21 +24,6 @@ pub struct StageStatus {
     pub message: String,
 }
 
-/// Something that is wrong, by a name to match on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Condition {
-    /// Such as "UnitCrashLoop".
-    pub name: &'static str,
-    /// Which unit, file, …
-    pub object: String,
-    /// What is seen.
-    pub message: String,
-    /// What to do.
-    pub next_step: String,
-    /// Milliseconds since the epoch.
-    pub since_ms: i64,
-}
-
 /// The whole of it, as of the last look.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
@@ -46,8 +33,6 @@ pub struct Status {
     pub settled: bool,
     /// In the order of work.
     pub stages: Vec<StageStatus>,
-    /// What is wrong.
-    pub conditions: Vec<Condition>,
     /// The node's Ready condition.
     pub node_ready: bool,
     /// Looks since the agent started.
@@ -86,6 +71,8 @@ pub struct Board {
     intermediates: Mutex<Intermediates>,
     ring: Mutex<Ring>,
     live: broadcast::Sender<Event>,
+    conditions: Mutex<BTreeMap<Source, Vec<Condition>>>,
+    console: fn(&str),
 }
 
 #[derive(Default)]
@@ -101,11 +88,57 @@ impl Default for Board {
             intermediates: Mutex::default(),
             ring: Mutex::default(),
             live: broadcast::Sender::new(KEPT),
+            conditions: Mutex::default(),
+            console: |_| {},
         }
     }
 }
 
 impl Board {
+    /// One that also tells whoever stands before the machine.
+    pub fn with_console(console: fn(&str)) -> Self {
+        Self {
+            console,
+            ..Self::default()
+        }
+    }
+
+    /// Everything that is wrong, by source.
+    pub fn conditions(&self) -> Vec<Condition> {
+        lock(&self.conditions).values().flatten().cloned().collect()
+    }
+
+    /// Puts up all that a source finds wrong now. What is new and what is over
+    /// becomes an event and a word on the console, each once; a text that only
+    /// reads differently is neither.
+    pub fn wrong(&self, source: Source, mut found: Vec<Condition>) {
+        let mut all = lock(&self.conditions);
+        let before = all.remove(&source).unwrap_or_default();
+        let had = |c: &Condition| before.iter().find(|old| old.same(c));
+        for condition in &mut found {
+            if let Some(old) = had(condition) {
+                condition.since_ms = old.since_ms;
+                continue;
+            }
+            condition.since_ms = now_ms();
+            (self.console)(&condition.appears());
+            let (word, message) = (condition.kind.word(), &condition.message);
+            self.emit("condition", &condition.object, format!("{word}: {message}"));
+        }
+        for old in before
+            .iter()
+            .filter(|old| !found.iter().any(|c| c.same(old)))
+        {
+            (self.console)(&old.goes());
+            self.emit(
+                "condition",
+                &old.object,
+                format!("{}: over", old.kind.word()),
+            );
+        }
+        all.insert(source, found);
+    }
+
     /// The last look's status.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()

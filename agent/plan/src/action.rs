@@ -82,6 +82,11 @@ pub enum Action {
         /// To take away.
         remove: Vec<Route>,
     },
+    /// Let pods be scheduled to this machine's node again.
+    UncordonNode {
+        /// The node's name.
+        name: String,
+    },
     /// Note in the ledger that the ordered cluster exists.
     FinishBootstrap,
 }
@@ -99,7 +104,7 @@ impl Action {
             | Self::ReloadUnit { unit, .. }
             | Self::StartUnit { unit, .. } => unit.clone(),
             Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
-            Self::MarkNode { name, .. } => format!("node {name}"),
+            Self::MarkNode { name, .. } | Self::UncordonNode { name } => format!("node {name}"),
             Self::SetRoutes { add, remove } => {
                 format!("routes to {} nodes' pods", add.len().max(remove.len()))
             }
@@ -123,6 +128,7 @@ impl fmt::Display for Action {
             Self::ApplyObjects { .. } => write!(f, "apply {object}"),
             Self::MarkNode { .. } => write!(f, "mark {object}"),
             Self::SetRoutes { .. } => write!(f, "set {object}"),
+            Self::UncordonNode { .. } => write!(f, "uncordon {object}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),
         }
     }

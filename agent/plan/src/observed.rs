@@ -48,6 +48,8 @@ pub struct UnitSeen {
     pub sub_state: String,
     /// "success", "exit-code", …
     pub result: String,
+    /// What its main process last ended with: an exit status or a signal.
+    pub exit_status: i32,
     /// Automatic restarts since it was started.
     pub restarts: u32,
     /// Digest of its inputs when this boot's agent last (re)started it.
@@ -78,6 +80,8 @@ pub struct NodeSeen {
     pub labels: BTreeMap<String, String>,
     /// Key, value, effect.
     pub taints: Vec<(String, String, String)>,
+    /// Whether this machine took it out of scheduling in an earlier boot, to go down.
+    pub cordoned_before: bool,
     /// Given by the controller manager.
     pub pod_cidrs: Vec<IpNet>,
 }
@@ -100,6 +104,17 @@ pub struct Route {
     pub to: IpNet,
     /// Through which machine.
     pub via: IpAddr,
+}
+
+/// A file system's room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Bytes left.
+    pub free_bytes: u64,
+    /// Files that can still be made; `None` where there is no bound.
+    pub free_files: Option<u64>,
 }
 
 /// One look at the machine.
@@ -131,6 +146,12 @@ pub struct Observed {
     pub routes: Probe<Vec<Route>>,
     /// Digest of the objects that were last applied in this boot.
     pub applied: Option<String>,
+    /// By mount point.
+    pub file_systems: BTreeMap<String, Probe<Room>>,
+    /// This machine's etcd: `Absent` is nobody listens.
+    pub etcd_health: Probe<()>,
+    /// Restarts of the static pods' containers, by name.
+    pub static_pods: BTreeMap<String, u32>,
 }
 
 impl Observed {

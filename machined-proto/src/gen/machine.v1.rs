@@ -163,7 +163,8 @@ pub struct Stage {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Condition {
-    /// A name to match on, such as "DiskFull" or "UnitCrashLoop".
+    /// A stable word to match on, such as "disk-full" or "unit-crash-loop"; all of
+    /// them are in docs/operations/conditions.md.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -174,6 +175,9 @@ pub struct Condition {
     pub next_step: ::prost::alloc::string::String,
     #[prost(int64, tag = "5")]
     pub since_ms: i64,
+    /// For a crash loop: the last lines it logged, oldest first.
+    #[prost(string, repeated, tag = "6")]
+    pub log: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
@@ -310,11 +314,25 @@ pub struct KubeconfigResponse {
     pub kubeconfig: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RebootRequest {}
+pub struct RebootRequest {
+    /// Seconds that pods are given to leave before the machine goes down whether
+    /// they have left or not. 0: 60. At most 3600.
+    #[prost(uint32, tag = "1")]
+    pub drain_seconds: u32,
+    /// Ask no pod to leave: go down at once.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RebootResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ShutdownRequest {}
+pub struct ShutdownRequest {
+    /// As for a reboot.
+    #[prost(uint32, tag = "1")]
+    pub drain_seconds: u32,
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShutdownResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -33,7 +33,7 @@ fn all_causes_are_told_and_each_has_a_next_step() {
     let status = StatusResponse {
         stages: vec![stage("settled"), stage("blocked"), stage("held")],
         conditions: vec![Condition {
-            name: "DiskFull".into(),
+            name: "disk-full".into(),
             object: "/var".into(),
             message: "2 MiB left".into(),
             next_step: "make room".into(),
@@ -49,7 +49,7 @@ fn all_causes_are_told_and_each_has_a_next_step() {
     assert_eq!(
         checks,
         [
-            "DiskFull /var",
+            "disk-full /var",
             "stage etcd",
             "service kubelet.service",
             "node"

@@ -2,18 +2,22 @@
 
 use machined_proto::v1::{RebootRequest, ShutdownRequest};
 
-use crate::args::Common;
+use crate::args::{Common, PowerArgs};
 use crate::failure::Failure;
 use crate::files;
 use crate::fleet::{self, Outcome};
 use crate::session::Session;
 
 /// Reboots the named machines.
-pub(super) async fn reboot(common: &Common) -> Result<(), Failure> {
+pub(super) async fn reboot(common: &Common, args: PowerArgs) -> Result<(), Failure> {
     let session = &Session::open(common)?;
     let outcomes = fleet::ask(session.named_targets("reboot")?, |target| async move {
         let link = session.connect(&target).await?;
-        link.call("reboot", link.machine().reboot(RebootRequest {}))
+        let request = RebootRequest {
+            drain_seconds: args.drain_seconds(),
+            force: args.force,
+        };
+        link.call("reboot", link.machine().reboot(request))
             .await
             .map(drop)
     });
@@ -21,11 +25,15 @@ pub(super) async fn reboot(common: &Common) -> Result<(), Failure> {
 }
 
 /// Shuts the named machines down.
-pub(super) async fn shutdown(common: &Common) -> Result<(), Failure> {
+pub(super) async fn shutdown(common: &Common, args: PowerArgs) -> Result<(), Failure> {
     let session = &Session::open(common)?;
     let outcomes = fleet::ask(session.named_targets("shutdown")?, |target| async move {
         let link = session.connect(&target).await?;
-        link.call("shutdown", link.machine().shutdown(ShutdownRequest {}))
+        let request = ShutdownRequest {
+            drain_seconds: args.drain_seconds(),
+            force: args.force,
+        };
+        link.call("shutdown", link.machine().shutdown(request))
             .await
             .map(drop)
     });

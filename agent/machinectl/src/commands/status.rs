@@ -61,6 +61,9 @@ fn for_people(outcomes: &[Outcome<StatusResponse>]) -> String {
                 "\n{node}: {} {}: {}",
                 condition.name, condition.object, condition.message
             ));
+            for line in &condition.log {
+                text.push_str(&format!("\n  | {line}"));
+            }
             if !condition.next_step.is_empty() {
                 text.push_str(&format!("\n  next: {}", condition.next_step));
             }
@@ -83,6 +86,7 @@ fn shape(status: &StatusResponse) -> Value {
             "message": condition.message,
             "nextStep": condition.next_step,
             "since": time::shown(condition.since_ms),
+            "log": condition.log,
         })
     });
     json!({

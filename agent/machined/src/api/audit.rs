@@ -11,6 +11,7 @@ use serde::Serialize;
 use tonic::Status;
 
 use super::peer::Peer;
+use crate::conditions::{Condition, Kind, Source};
 use crate::status::{Board, now_ms};
 
 /// A file larger than this is put aside before the next line.
@@ -100,20 +101,22 @@ impl Audit {
     pub async fn append(&self, record: Record) -> io::Result<()> {
         let inner = Arc::clone(&self.0);
         let work = tokio::task::spawn_blocking(move || inner.append(&record));
-        work.await.unwrap_or_else(|e| Err(io::Error::other(e)))
+        let done = work.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let wrong = done.as_ref().err().map(|why| {
+            let message = format!("a line could not be written: {why}");
+            Condition::new(Kind::AuditUnwritable, "audit log", message)
+        });
+        self.0
+            .board
+            .wrong(Source::Audit, wrong.into_iter().collect());
+        done
     }
 
     /// Writes a line about something that happens whether or not it can be written: a refusal, or
     /// a reboot of a machine whose disk is full.
     pub async fn note(&self, record: Record) {
-        let board = Arc::clone(&self.0.board);
-        if let Err(error) = self.append(record).await {
-            board.emit(
-                "condition",
-                "audit log",
-                format!("a line could not be written: {error}"),
-            );
-        }
+        // A failure is a condition by now.
+        let _ = self.append(record).await;
     }
 }
 

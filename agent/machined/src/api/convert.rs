@@ -5,6 +5,7 @@ use machined_proto::v1;
 use prost::Message;
 use tonic::{Code, Status};
 
+use crate::conditions::Condition;
 use crate::ledger::{Generation, LedgerError, State};
 use crate::status;
 
@@ -87,7 +88,11 @@ pub fn ledger(error: &LedgerError) -> Status {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
             ) =>
         {
-            Status::resource_exhausted(format!("{message}; nothing was accepted"))
+            Status::resource_exhausted(format!(
+                "{message}; nothing was accepted, and what was accepted before is kept: \
+                 free space on the state partition (machinectl status names what is full), \
+                 then send it again"
+            ))
         }
         LedgerError::Io { .. } => Status::unavailable(format!("{message}; nothing was accepted")),
         LedgerError::Stale { .. } => Status::aborted(message),
@@ -150,12 +155,13 @@ pub fn stage(stage: status::StageStatus) -> v1::Stage {
 }
 
 /// One condition.
-pub fn condition(condition: status::Condition) -> v1::Condition {
+pub fn condition(condition: Condition) -> v1::Condition {
     v1::Condition {
-        name: condition.name.to_owned(),
+        name: condition.kind.word().to_owned(),
         object: condition.object,
         message: condition.message,
         next_step: condition.next_step,
         since_ms: condition.since_ms,
+        log: condition.log,
     }
 }

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{EXPORTER_LABEL, EXPORTER_LENGTH};
-use super::{Audit, Credentials, Hands, Journal, Parts, ServiceState};
+use super::{Audit, Credentials, Hands, Parts, ServiceState};
+use crate::journal::Journal;
 use crate::ledger::{Acceptance, Ledger, Mode};
 use crate::reconcile::Wake;
 use crate::status::Board;
@@ -162,6 +163,10 @@ impl Hands for FakeHands {
     }
     fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>> {
         self.did(&format!("restart {service}"))
+    }
+    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        let did = self.did(&format!("drain {}", limit.as_secs()));
+        Box::pin(async { drop(did.await) })
     }
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         self.did("reboot")

@@ -201,6 +201,7 @@ impl MachineService for Machine {
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let status = self.parts.board.status();
+        let wrong = self.parts.board.conditions();
         let current = self.parts.ledger.current();
         let config = current.as_ref().map(|entry| &entry.bundle.config);
         let generation = current.as_ref().map_or(0, |entry| entry.generation.number);
@@ -212,11 +213,7 @@ impl MachineService for Machine {
             // A generation that no look has seen yet is not in effect.
             settled: status.settled && status.generation == generation,
             stages: status.stages.into_iter().map(convert::stage).collect(),
-            conditions: status
-                .conditions
-                .into_iter()
-                .map(convert::condition)
-                .collect(),
+            conditions: wrong.into_iter().map(convert::condition).collect(),
             node_ready: status.node_ready,
             looks: status.looks,
             last_event: self.parts.board.last_event(),
@@ -277,7 +274,7 @@ impl MachineService for Machine {
             this.parts.audit.note(record.clone()).await;
             let hands = Arc::clone(&this.parts.hands);
             if name == AGENT {
-                this.afterwards("restart", async move { hands.restart(name).await });
+                this.afterwards("restart", None, async move { hands.restart(name).await });
             } else if let Err(why) = hands.restart(name).await {
                 let status = Status::failed_precondition(why);
                 this.parts.audit.note(record.refused(&status)).await;
@@ -338,12 +335,15 @@ impl MachineService for Machine {
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {
-        self.parts
-            .audit
-            .note(Record::new(&peer_of(&request)?, "Reboot"))
-            .await;
+        let peer = peer_of(&request)?;
+        let v1::RebootRequest {
+            drain_seconds,
+            force,
+        } = *request.get_ref();
+        let drain = steps::drain(drain_seconds, force)?;
+        self.parts.audit.note(Record::new(&peer, "Reboot")).await;
         let hands = Arc::clone(&self.parts.hands);
-        self.afterwards("reboot", async move { hands.reboot().await });
+        self.afterwards("reboot", drain, async move { hands.reboot().await });
         Ok(Response::new(v1::RebootResponse {}))
     }
 
@@ -351,12 +351,15 @@ impl MachineService for Machine {
         &self,
         request: Request<v1::ShutdownRequest>,
     ) -> Answer<v1::ShutdownResponse> {
-        self.parts
-            .audit
-            .note(Record::new(&peer_of(&request)?, "Shutdown"))
-            .await;
+        let peer = peer_of(&request)?;
+        let v1::ShutdownRequest {
+            drain_seconds,
+            force,
+        } = *request.get_ref();
+        let drain = steps::drain(drain_seconds, force)?;
+        self.parts.audit.note(Record::new(&peer, "Shutdown")).await;
         let hands = Arc::clone(&self.parts.hands);
-        self.afterwards("shutdown", async move { hands.shutdown().await });
+        self.afterwards("shutdown", drain, async move { hands.shutdown().await });
         Ok(Response::new(v1::ShutdownResponse {}))
     }
 }

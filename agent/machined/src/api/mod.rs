@@ -20,6 +20,7 @@ mod server;
 pub mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use machined_proto::v1;
@@ -28,11 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 pub use audit::Audit;
+pub use convert::chain;
 pub use enrolment::{Anchor, Ended, maintain};
-pub use logs::Journal;
 pub use server::bind;
 pub use tls::{Credentials, Front, TlsError};
 
+use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::reconcile::Wake;
 use crate::status::Board;
@@ -74,6 +76,9 @@ pub trait Hands: Send + Sync {
     fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>>;
     /// Restarts one of them and waits for the job's result.
     fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>>;
+    /// Asks pods to leave before the machine goes down, for no longer than this. What comes of it
+    /// is told as events; it stops nothing.
+    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

@@ -298,20 +298,39 @@ async fn a_kubeconfig_is_made_and_written_down() {
 }
 
 #[tokio::test]
-async fn a_reboot_is_answered_first() {
+async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
+    for (drain_seconds, force, expected) in [
+        (0, false, &["drain 60", "reboot"][..]),
+        (5, false, &["drain 5", "reboot"]),
+        (5, true, &["reboot"]),
+    ] {
+        let served = served().await;
+        let mut client = client(&served, "machined:operator").await;
+        let request = v1::RebootRequest {
+            drain_seconds,
+            force,
+        };
+        client.reboot(request).await.unwrap();
+        assert!(served.hands.done.lock().unwrap().is_empty());
+        assert_eq!(served.audit().last().unwrap()["method"], "Reboot");
+        let acted = async {
+            while served.hands.done.lock().unwrap().len() < expected.len() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), acted)
+            .await
+            .expect("it reboots");
+        assert_eq!(*served.hands.done.lock().unwrap(), expected);
+    }
     let served = served().await;
     let mut client = client(&served, "machined:operator").await;
-    client.reboot(v1::RebootRequest {}).await.unwrap();
-    assert!(served.hands.done.lock().unwrap().is_empty());
-    assert_eq!(served.audit().last().unwrap()["method"], "Reboot");
-    let acted = async {
-        while served.hands.done.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let request = v1::ShutdownRequest {
+        drain_seconds: 3601,
+        force: false,
     };
-    tokio::time::timeout(Duration::from_secs(10), acted)
-        .await
-        .expect("it reboots");
+    let refused = client.shutdown(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

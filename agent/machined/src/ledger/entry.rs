@@ -140,7 +140,7 @@ impl Entry {
     }
 }
 
-type Found = (Vec<Arc<Entry>>, Vec<String>, u64);
+type Found = (Vec<Arc<Entry>>, Vec<(u64, String)>, u64);
 
 /// All generations in a directory: readable entries oldest first, complaints,
 /// and the highest number seen in any file's name, readable or not, so that a
@@ -159,7 +159,11 @@ pub(super) fn read_all(directory: &Path) -> Result<Found, LedgerError> {
         newest = newest.max(number.unwrap_or(0));
         match Entry::read(&path) {
             Ok(entry) => entries.push(Arc::new(entry)),
-            Err(why) => unreadable.push(format!("{}: {why}", path.display())),
+            // One whose name is no number may be of any time.
+            Err(why) => unreadable.push((
+                number.unwrap_or(u64::MAX),
+                format!("{}: {why}", path.display()),
+            )),
         }
     }
     entries.sort_by_key(|e| e.generation.number);

@@ -151,8 +151,9 @@ fn a_damaged_newest_generation_falls_back_and_is_named() {
         let ledger = open(&world, directory.path());
         assert_eq!(in_force(&ledger), Some(1), "{damage}");
         assert_eq!(ledger.unreadable().len(), 1, "{damage}");
-        // Its number is never given again.
+        // Its number is never given again, and what replaces it ends the complaint.
         assert_eq!(ledger.accept(acceptance("three", Mode::Auto)).unwrap(), 3);
+        assert_eq!(ledger.unreadable().len(), 0, "{damage}");
     }
 }
 
@@ -204,4 +205,84 @@ fn version_1_on_disk_is_read_for_ever() {
     durable::replace(&path, whole.as_bytes(), 0o600).unwrap();
     durable::replace(&path.with_extension("confirmed"), b"", 0o600).unwrap();
     assert_eq!(in_force(&open(&world, directory.path())), Some(5));
+}
+
+const ON_TMPFS: &str = "MACHINED_TEST_TMPFS";
+
+/// Needs a file system that can be full: the test runs itself again in a mount
+/// namespace of its own with one of a few pages. Where that is not permitted
+/// there is nothing to try.
+#[test]
+fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
+    if let Some(directory) = std::env::var_os(ON_TMPFS) {
+        return full_disk(Path::new(&directory));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=128k none \"$1\" || exit 77
+        exec \"$2\" --exact ledger::tests::a_full_disk_refuses_what_is_new_and_loses_nothing";
+    let ran = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(directory.path())
+        .arg(std::env::current_exe().unwrap())
+        .env(ON_TMPFS, directory.path())
+        .output();
+    match ran {
+        Ok(ran) if ran.status.success() => {
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(said.contains("1 passed"), "{said}");
+        }
+        Ok(ran) if String::from_utf8_lossy(&ran.stdout).contains("running 1 test") => {
+            panic!("{}", String::from_utf8_lossy(&ran.stdout));
+        }
+        not_permitted => eprintln!("no mount namespace here: {not_permitted:?}"),
+    }
+}
+
+fn full_disk(directory: &Path) {
+    let world = World::default();
+    let ledger = open(&world, directory);
+    ledger.accept(acceptance("one", Mode::Auto)).unwrap();
+    assert_eq!(ledger.unwritable(), None);
+    let filler = directory.join("filler");
+    durable::replace(&filler, &[0; 64 << 10], 0o600).unwrap();
+    let mut more = 0;
+    while durable::replace(&directory.join(format!("more{more}")), &[0; 4096], 0o600).is_ok() {
+        more += 1;
+    }
+    let refused = ledger.accept(acceptance("two", Mode::Auto)).unwrap_err();
+    let full = std::io::ErrorKind::StorageFull;
+    assert!(
+        matches!(&refused, LedgerError::Io { source, .. } if source.kind() == full),
+        "{refused:?}"
+    );
+    assert_eq!(in_force(&ledger), Some(1));
+    let why = ledger.unwritable().unwrap();
+    assert!(why.contains("os error 28"), "{why}");
+    let again = open(&world, directory);
+    assert_eq!((in_force(&again), again.unreadable().len()), (Some(1), 0));
+
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(ledger.unwritable(), None, "room again is noticed");
+    assert_eq!(ledger.accept(acceptance("two", Mode::Auto)).unwrap(), 2);
+    assert_eq!(in_force(&open(&world, directory)), Some(2));
+}
+
+#[test]
+fn with_every_generation_damaged_nothing_is_in_force_and_nothing_is_overwritten() {
+    let (world, directory) = (World::default(), tempfile::tempdir().unwrap());
+    let ledger = open(&world, directory.path());
+    for comment in ["one", "two"] {
+        ledger.accept(acceptance(comment, Mode::Auto)).unwrap();
+    }
+    for number in [1, 2] {
+        let path = directory.path().join(format!("{number:010}.generation"));
+        durable::replace(&path, b"ruin", 0o600).unwrap();
+    }
+    let ledger = open(&world, directory.path());
+    assert_eq!((in_force(&ledger), ledger.unreadable().len()), (None, 2));
+    // Enrolled again: a number of its own, and the ruins stay for whoever can read them.
+    assert_eq!(ledger.accept(acceptance("again", Mode::Auto)).unwrap(), 3);
+    assert_eq!(in_force(&ledger), Some(3));
+    let ruin = std::fs::read(directory.path().join("0000000002.generation")).unwrap();
+    assert_eq!(ruin, b"ruin");
 }

@@ -72,7 +72,7 @@ impl Kube {
         match client.request_text(request).await {
             Ok(_) => Probe::Seen(()),
             Err(e) if refused(&e) => Probe::Absent,
-            Err(e) => Probe::Unreadable(short(&e)),
+            Err(e) => Probe::Unreadable(failing(&short(&e))),
         }
     }
 
@@ -222,7 +222,8 @@ impl Kube {
         Ok(())
     }
 
-    async fn client(&self, access: &Access) -> Result<Client, String> {
+    /// A client with these rights; the same one while they last.
+    pub async fn client(&self, access: &Access) -> Result<Client, String> {
         let path = &access.kubeconfig;
         let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
         // A worker's kubeconfig only names the certificate, which the kubelet renews.
@@ -274,6 +275,17 @@ fn pod_cidrs(spec: NodeSpec) -> Vec<IpNet> {
     parsed.iter().filter_map(|cidr| cidr.parse().ok()).collect()
 }
 
+// Of the readiness check's hooks only those that fail: the list is long, and who
+// waits wants to know for what.
+fn failing(answer: &str) -> String {
+    let hooks = answer.lines().filter_map(|line| line.strip_prefix("[-]"));
+    let names: Vec<_> = hooks.filter_map(|hook| hook.split(' ').next()).collect();
+    match names.is_empty() {
+        true => crate::journal::clipped(answer, 300),
+        false => format!("it waits for {}", names.join(", ")),
+    }
+}
+
 fn seen(node: KubeNode) -> NodeSeen {
     let conditions = node
         .status
@@ -295,6 +307,7 @@ fn seen(node: KubeNode) -> NodeSeen {
             .into_iter()
             .map(taint)
             .collect(),
+        cordoned_before: super::drain::cordoned_before(&node.metadata.annotations),
         pod_cidrs: pod_cidrs(spec),
     }
 }
@@ -312,7 +325,7 @@ fn refused(error: &::kube::Error) -> bool {
 
 // The innermost cause is the one that helps; the layers above it only say
 // "error trying to connect".
-fn short(error: &::kube::Error) -> String {
+pub(super) fn short(error: &::kube::Error) -> String {
     if let ::kube::Error::Api(status) = error {
         return status.message.clone();
     }
@@ -321,4 +334,21 @@ fn short(error: &::kube::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failing;
+
+    #[test]
+    fn only_hooks_that_fail_are_named() {
+        let answer = "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\n\
+            [-]poststarthook/rbac/bootstrap-roles failed: reason withheld\nreadyz check failed";
+        assert_eq!(
+            failing(answer),
+            "it waits for etcd, poststarthook/rbac/bootstrap-roles"
+        );
+        assert_eq!(failing("Unauthorized"), "Unauthorized");
+        assert!(failing(&"x".repeat(9000)).len() < 400);
+    }
 }

@@ -1,9 +1,11 @@
 //! systemd over D-Bus: unit state, jobs and their results.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use machine_plan::observed::{Probe, UnitSeen};
+use tokio::sync::Mutex;
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::NodeError;
@@ -12,22 +14,37 @@ use super::NodeError;
 /// reports the job's result itself.
 const JOB: Duration = Duration::from_secs(180);
 
-/// A connection to the manager.
-#[derive(Clone)]
+/// The longest that connecting to the bus may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The manager, over a connection that is made when it is needed and made anew
+/// when it was lost: the bus comes up beside us and may go away.
+#[derive(Clone, Default)]
 pub struct Systemd {
-    connection: zbus::Connection,
+    connection: Arc<Mutex<Option<zbus::Connection>>>,
 }
 
 impl Systemd {
-    /// Connects to the system bus and asks the manager for its signals.
-    pub async fn connect() -> zbus::Result<Self> {
-        Self::on(zbus::Connection::system().await?).await
-    }
-
-    /// On an open connection; tests bring their own.
-    pub async fn on(connection: zbus::Connection) -> zbus::Result<Self> {
-        ManagerProxy::new(&connection).await?.subscribe().await?;
-        Ok(Self { connection })
+    /// The connection; a lost one is replaced.
+    pub async fn connection(&self) -> zbus::Result<zbus::Connection> {
+        let mut slot = self.connection.lock().await;
+        if let Some(open) = slot.as_ref().filter(|c| !c.is_closed()) {
+            return Ok(open.clone());
+        }
+        *slot = None;
+        let connect = async {
+            let connection = zbus::Connection::system().await?;
+            // Without it the manager sends no signals.
+            ManagerProxy::new(&connection).await?.subscribe().await?;
+            Ok(connection)
+        };
+        let connected = tokio::time::timeout(CONNECT, connect).await;
+        let connection = connected.unwrap_or_else(|_| {
+            let silent = format!("the system bus is silent for {} s", CONNECT.as_secs());
+            Err(zbus::Error::Failure(silent))
+        })?;
+        *slot = Some(connection.clone());
+        Ok(connection)
     }
 
     /// The state of one unit.
@@ -40,8 +57,9 @@ impl Systemd {
     }
 
     async fn read(&self, name: &str) -> zbus::Result<Option<UnitSeen>> {
+        let connection = self.connection().await?;
         let path = self.manager().await?.load_unit(name.to_owned()).await?;
-        let unit = UnitProxy::builder(&self.connection)
+        let unit = UnitProxy::builder(&connection)
             .path(path.clone())
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
@@ -49,7 +67,7 @@ impl Systemd {
         if unit.load_state().await? == "not-found" {
             return Ok(None);
         }
-        let service = ServiceProxy::builder(&self.connection)
+        let service = ServiceProxy::builder(&connection)
             .path(path)
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
@@ -58,6 +76,7 @@ impl Systemd {
             active_state: unit.active_state().await?,
             sub_state: unit.sub_state().await?,
             result: service.result().await?,
+            exit_status: service.exec_main_status().await?,
             restarts: service.n_restarts().await?,
             inputs: None,
         }))
@@ -136,15 +155,10 @@ impl Systemd {
     }
 
     async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
-        ManagerProxy::builder(&self.connection)
+        ManagerProxy::builder(&self.connection().await?)
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
             .await
-    }
-
-    /// The connection, for login1.
-    pub const fn connection(&self) -> &zbus::Connection {
-        &self.connection
     }
 }
 

@@ -21,14 +21,20 @@ pub(super) fn mark(look: &Look<'_>) -> Verdict {
         .node_taints
         .iter()
         .all(|taint| node.taints.contains(taint));
-    if labels.is_empty() && tainted {
-        return Verdict::Settled;
+    let name = desired.hostname.clone();
+    let mut actions = Vec::new();
+    if !labels.is_empty() || !tainted {
+        actions.push(Action::MarkNode {
+            name: name.clone(),
+            labels,
+            taints: desired.node_taints.clone(),
+        });
     }
-    Verdict::act(vec![Action::MarkNode {
-        name: desired.hostname.clone(),
-        labels,
-        taints: desired.node_taints.clone(),
-    }])
+    // Only what this machine did itself: a person's cordon stays.
+    if node.cordoned_before {
+        actions.push(Action::UncordonNode { name });
+    }
+    Verdict::act(actions)
 }
 
 pub(super) fn network(look: &Look<'_>) -> Verdict {

@@ -76,6 +76,11 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
             observed.units.insert(unit.clone(), Probe::Seen(seen));
         }
         Action::ApplyObjects { digest, .. } => observed.applied = Some(digest.clone()),
+        Action::UncordonNode { .. } => {
+            if let Probe::Seen(node) = &mut observed.node {
+                node.cordoned_before = false;
+            }
+        }
         Action::MarkNode { labels, taints, .. } => {
             if let Probe::Seen(node) = &mut observed.node {
                 node.labels.extend(labels.iter().cloned());
@@ -325,4 +330,23 @@ fn routes_follow_the_nodes_and_outlive_an_api_that_is_away() {
     observed.peers = Probe::Seen(vec![moved]);
     assert!(settle(&desired, &mut observed, 0).settled());
     assert_eq!(routes(&observed), ["10.244.1.0/24 10.0.2.20"]);
+}
+
+#[test]
+fn a_node_that_went_down_on_purpose_is_uncordoned_and_anothers_cordon_stays() {
+    let desired = desired();
+    let mut observed = fresh(&desired);
+    observed.bootstrap_ordered = true;
+    settle(&desired, &mut observed, 0);
+    let Probe::Seen(node) = &mut observed.node else {
+        panic!("no node: {:?}", observed.node)
+    };
+    node.cordoned_before = true;
+    let name = desired.hostname.clone();
+    let expected = Verdict::act(vec![Action::UncordonNode { name }]);
+    let planned = plan(&desired, &observed, NOW);
+    assert_eq!(planned.verdict(Stage::Node), Some(&expected));
+    settle(&desired, &mut observed, 0);
+    let planned = plan(&desired, &observed, NOW);
+    assert_eq!(planned.verdict(Stage::Node), Some(&Verdict::Settled));
 }

@@ -1,6 +1,7 @@
 //! What several calls do alike, and the longer ones' steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -10,6 +11,24 @@ use super::{ANSWER_FIRST, Answer, Machine, STREAMS};
 use crate::api::audit::Record;
 use crate::api::{convert, document};
 use crate::ledger::OrderState;
+
+/// Seconds that pods are given where the order names none, and at most.
+const DRAIN: (u32, u32) = (60, 3600);
+
+/// How long pods are given to leave; `None`: they are not asked.
+pub(super) fn drain(seconds: u32, force: bool) -> Result<Option<Duration>, Status> {
+    let seconds = match seconds {
+        0 => DRAIN.0,
+        seconds if seconds <= DRAIN.1 => seconds,
+        seconds => {
+            return Err(Status::invalid_argument(format!(
+                "drain_seconds is {seconds}, more than {}",
+                DRAIN.1
+            )));
+        }
+    };
+    Ok((!force).then(|| Duration::from_secs(seconds.into())))
+}
 
 impl Machine {
     pub(super) fn accepted(&self, generation: u64, by: &str) {
@@ -98,13 +117,18 @@ impl Machine {
     pub(super) fn afterwards(
         &self,
         what: &'static str,
+        drain: Option<Duration>,
         act: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         let board = Arc::clone(&self.parts.board);
+        let hands = Arc::clone(&self.parts.hands);
         tokio::spawn(async move {
             tokio::time::sleep(ANSWER_FIRST).await;
+            if let Some(limit) = drain {
+                hands.drain(limit).await;
+            }
             if let Err(why) = act.await {
-                board.emit("condition", what, format!("{what} failed: {why}"));
+                board.emit("order", what, format!("{what} failed: {why}"));
             }
         });
     }

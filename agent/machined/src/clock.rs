@@ -1,0 +1,210 @@
+//! The wall clock: what is known of it, and the one time it is set.
+//!
+//! Certificates are valid from a day to a day, so a node whose clock is behind,
+//! as after a boot without a battery, neither trusts nor is trusted. A clock
+//! cannot be before what has certainly happened; that much the agent mends by
+//! itself, once, at its start. A clock that is ahead looks like any other time.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_settime};
+
+use crate::status::now_ms;
+
+/// timesyncd touches it whenever a server has told the time.
+const LAST_SYNCHRONIZED: &str = "/var/lib/systemd/timesync/clock";
+/// There while a server's time is in force in this boot.
+const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
+
+/// Differences up to this are an inexact clock's, not a wrong one's.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// A correction made at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// What the clock said.
+    pub from_ms: i64,
+    /// What it was set to.
+    pub to_ms: i64,
+}
+
+/// What is known of the time.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The clock.
+    pub now_ms: i64,
+    /// When the newest generation was accepted.
+    pub newest_ms: Option<i64>,
+    /// From when until when the machine authority is valid, in seconds.
+    pub authority: Option<(i64, i64)>,
+    /// What was mended.
+    pub raised: Option<Raised>,
+    /// Whether a time server has told the time in this boot.
+    pub synchronized: bool,
+}
+
+/// Why the clock cannot be right, if it cannot.
+pub fn wrong(view: &View) -> Option<String> {
+    let today = day(view.now_ms);
+    if let Some((from, until)) = view.authority {
+        let (from_ms, until_ms) = (from.saturating_mul(1000), until.saturating_mul(1000));
+        if view.now_ms < from_ms {
+            let made = day(from_ms);
+            return Some(format!(
+                "it says {today}, and the cluster's machine authority was made on {made}"
+            ));
+        }
+        if view.now_ms > until_ms {
+            let end = day(until_ms);
+            return Some(format!(
+                "it says {today}, and the cluster's machine authority expired on {end}: \
+                 either the clock is ahead or the authority has to be replaced"
+            ));
+        }
+    }
+    if let Some(newest) = view.newest_ms.filter(|n| n - DAY_MS > view.now_ms) {
+        let newest = day(newest);
+        return Some(format!(
+            "it says {today}, and the config in the ledger was accepted on {newest}"
+        ));
+    }
+    let raised = view.raised.filter(|_| !view.synchronized)?;
+    Some(format!(
+        "it said {} when the agent started and was set to {}, the last time this machine \
+         knows of; no time server has confirmed it",
+        day(raised.from_ms),
+        day(raised.to_ms)
+    ))
+}
+
+/// What the clock has to be set to, given moments that have certainly passed.
+pub fn floor(now_ms: i64, passed: impl IntoIterator<Item = i64>) -> Option<i64> {
+    passed.into_iter().max().filter(|p| p - DAY_MS > now_ms)
+}
+
+/// Sets a clock that is behind to the last time this machine knows of. The
+/// newest generation counts, not the newest time in the ledger: one accepted
+/// under a clock that was ahead is outlived by the next.
+pub fn raise(newest_ms: Option<i64>) -> Result<Option<Raised>, String> {
+    let synchronized = std::fs::metadata(LAST_SYNCHRONIZED).and_then(|facts| facts.modified());
+    let synchronized = synchronized.ok().and_then(|at| {
+        let since = at.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
+    });
+    let from_ms = now_ms();
+    let Some(to_ms) = floor(from_ms, newest_ms.into_iter().chain(synchronized)) else {
+        return Ok(None);
+    };
+    let time = TimeSpec::new(to_ms / 1000, 0);
+    clock_settime(ClockId::CLOCK_REALTIME, time)
+        .map_err(|e| format!("cannot set the clock to {}: {e}", day(to_ms)))?;
+    Ok(Some(Raised { from_ms, to_ms }))
+}
+
+/// Whether a time server has told the time in this boot.
+pub fn synchronized() -> bool {
+    Path::new(SYNCHRONIZED).exists()
+}
+
+/// Whether a certificate made at one moment has to be made anew at another: its
+/// time has come, or the clock has been set back to before it begins.
+pub fn outdated(made_ms: i64, now_ms: i64, half_life_ms: i64) -> bool {
+    now_ms < made_ms - DAY_MS / 24 || now_ms > made_ms.saturating_add(half_life_ms)
+}
+
+/// A moment's day, UTC.
+pub fn day(ms: i64) -> String {
+    // Days to a civil date, by eras of 400 years that begin in March.
+    let days = ms.div_euclid(DAY_MS) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{date:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_763_700_000_000;
+    const YEAR: i64 = 365 * DAY_MS;
+
+    fn view() -> View {
+        View {
+            now_ms: NOW,
+            newest_ms: Some(NOW - YEAR / 2),
+            authority: Some(((NOW - YEAR / 2) / 1000, (NOW + 5 * YEAR) / 1000)),
+            ..View::default()
+        }
+    }
+
+    #[test]
+    fn days_are_civil_dates() {
+        for (ms, expected) in [
+            (0, "1970-01-01"),
+            (951_782_400_000, "2000-02-29"),
+            (NOW, "2025-11-21"),
+            (1_735_689_599_999, "2024-12-31"),
+            (-1, "1969-12-31"),
+        ] {
+            assert_eq!(day(ms), expected, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_wrong_where_it_contradicts_what_has_happened() {
+        assert_eq!(wrong(&view()), None);
+        let at = |now_ms| wrong(&View { now_ms, ..view() }).unwrap_or_default();
+        assert!(at(NOW - YEAR).contains("authority was made on"));
+        assert!(at(NOW + 6 * YEAR).contains("authority expired on"));
+        let newest_ms = Some(NOW + YEAR);
+        let behind = wrong(&View {
+            newest_ms,
+            ..view()
+        })
+        .unwrap_or_default();
+        assert!(behind.contains("accepted on 2026-11-21"), "{behind}");
+    }
+
+    #[test]
+    fn a_mended_clock_is_named_until_it_is_confirmed() {
+        let raised = Some(Raised {
+            from_ms: 0,
+            to_ms: NOW,
+        });
+        let told = wrong(&View { raised, ..view() }).unwrap_or_default();
+        assert!(
+            told.contains("1970-01-01") && told.contains("2025-11-21"),
+            "{told}"
+        );
+        let confirmed = View {
+            raised,
+            synchronized: true,
+            ..view()
+        };
+        assert_eq!(wrong(&confirmed), None);
+    }
+
+    #[test]
+    fn a_clock_is_only_ever_raised_and_never_for_little() {
+        assert_eq!(floor(NOW, [NOW - YEAR, NOW + DAY_MS]), None);
+        assert_eq!(floor(NOW - YEAR, [0, NOW]), Some(NOW));
+        assert_eq!(floor(NOW + YEAR, [NOW]), None);
+        assert_eq!(floor(NOW, []), None);
+    }
+
+    #[test]
+    fn a_certificate_is_made_anew_when_the_clock_comes_back() {
+        let half = 12 * 60 * 60 * 1000;
+        assert!(!outdated(NOW, NOW + half, half));
+        assert!(outdated(NOW, NOW + half + 1, half));
+        assert!(outdated(NOW + YEAR, NOW, half));
+        assert!(outdated(NOW - YEAR, NOW, half));
+    }
+}

@@ -1,0 +1,147 @@
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::*;
+
+fn pod(change: Value) -> Pod {
+    let mut pod = json!({"metadata": {"name": "p", "namespace": "n"}});
+    merge(&mut pod, change);
+    serde_json::from_value(pod).unwrap()
+}
+
+fn node(name: &str, change: Value) -> Node {
+    let ready = json!([{"type": "Ready", "status": "True"}]);
+    let mut node = json!({"metadata": {"name": name}, "spec": {}, "status": {"conditions": ready}});
+    merge(&mut node, change);
+    serde_json::from_value(node).unwrap()
+}
+
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+#[test]
+fn pods_that_belong_to_the_node_stay() {
+    assert!(leaves(&pod(json!({}))));
+    for stays in [
+        json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
+        json!({"metadata": {"ownerReferences": [
+            {"kind": "DaemonSet", "name": "d", "apiVersion": "apps/v1", "uid": "u"}]}}),
+        json!({"status": {"phase": "Succeeded"}}),
+    ] {
+        assert!(!leaves(&pod(stays.clone())), "{stays}");
+    }
+}
+
+#[test]
+fn only_a_ready_schedulable_node_is_somewhere_to_go() {
+    assert!(takes_pods(&node("a", json!({}))));
+    for not in [
+        json!({"spec": {"unschedulable": true}}),
+        json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}),
+        json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}),
+    ] {
+        assert!(!takes_pods(&node("a", not.clone())), "{not}");
+    }
+}
+
+#[test]
+fn only_an_earlier_boots_cordon_is_taken_back() {
+    let marked = |boot: &str| Some(BTreeMap::from([(MARK.to_owned(), boot.to_owned())]));
+    assert!(cordoned_before(&marked("an earlier one")));
+    assert!(!cordoned_before(&marked(&boot::boot_id())));
+    assert!(!cordoned_before(&None));
+}
+
+async fn told(
+    client: impl Future<Output = Result<Client, String>>,
+    limit: Duration,
+) -> Vec<String> {
+    let told = Mutex::new(Vec::new());
+    let tell = |message| told.lock().unwrap().push(message);
+    drain(client, "cp1", limit, &tell).await;
+    told.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn an_api_that_is_away_or_silent_holds_nothing_up() {
+    let away = async { Err("/etc/kubernetes/admin.conf: not there".to_owned()) };
+    let said = told(away, Duration::from_secs(60)).await;
+    assert_eq!(said, ["left out: /etc/kubernetes/admin.conf: not there"]);
+    let said = told(std::future::pending(), Duration::from_secs(1)).await;
+    assert!(said[0].contains("1 s are over"), "{said:?}");
+}
+
+// An API server of a few answers.
+fn api(nodes: Vec<Node>, pods: Vec<Vec<Pod>>) -> (Client, std::sync::Arc<Mutex<Vec<String>>>) {
+    let asked = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let (log, pods) = (asked.clone(), Mutex::new(pods));
+    let service = tower::service_fn(move |request: http::Request<::kube::client::Body>| {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        log.lock().unwrap().push(format!("{method} {path}"));
+        let list = |items: Value| json!({"metadata": {}, "items": items});
+        let answer = match (method, path) {
+            ("GET", "/api/v1/nodes") => list(json!(nodes)),
+            ("GET", "/api/v1/pods") => {
+                let mut pods = pods.lock().unwrap();
+                let now = if pods.len() > 1 {
+                    pods.remove(0)
+                } else {
+                    pods[0].clone()
+                };
+                list(json!(now))
+            }
+            ("PATCH", _) => json!(nodes[0]),
+            _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+        };
+        let body = ::kube::client::Body::from(answer.to_string().into_bytes());
+        async move { Ok::<_, std::io::Error>(http::Response::new(body)) }
+    });
+    (Client::new(service, "default"), asked)
+}
+
+#[tokio::test]
+async fn pods_are_evicted_until_none_is_left() {
+    let nodes = vec![node("cp1", json!({})), node("w1", json!({}))];
+    let (client, asked) = api(
+        nodes,
+        vec![vec![pod(json!({}))], vec![pod(json!({}))], vec![]],
+    );
+    let said = told(async { Ok(client) }, Duration::from_secs(60)).await;
+    assert_eq!(
+        said,
+        [
+            "1 pods have to leave: n/p",
+            "no pods left",
+            "done: the pods have left"
+        ]
+    );
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked[1], "PATCH /api/v1/nodes/cp1");
+    let evicted = "POST /api/v1/namespaces/n/pods/p/eviction";
+    assert_eq!(asked.iter().filter(|a| *a == evicted).count(), 2);
+}
+
+#[tokio::test]
+async fn a_pod_that_stays_is_named_at_the_deadline() {
+    let nodes = vec![node("cp1", json!({})), node("w1", json!({}))];
+    let (client, _) = api(nodes, vec![vec![pod(json!({}))]]);
+    let said = told(async { Ok(client) }, Duration::from_secs(2)).await;
+    assert_eq!(said.last().unwrap(), "its 2 s are over; still here: n/p");
+}
+
+#[tokio::test]
+async fn a_lone_node_is_not_cordoned() {
+    let (client, asked) = api(vec![node("cp1", json!({}))], vec![vec![]]);
+    let said = told(async { Ok(client) }, Duration::from_secs(60)).await;
+    assert_eq!(said, ["left out: no other node is ready to take the pods"]);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}

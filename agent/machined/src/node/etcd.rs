@@ -1,0 +1,91 @@
+//! This machine's etcd, asked where it serves its health without certificates.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use machine_plan::desired::Desired;
+use machine_plan::observed::Probe;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Its metrics port, on loopback only.
+const PORT: u16 = 2381;
+
+/// An answer that takes longer is none.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What is read of an answer.
+const LENGTH: u64 = 4096;
+
+/// Whether the member that should serve here is healthy. `Absent`: nobody
+/// listens, or none should.
+pub async fn health(desired: &Desired, node_ip: IpAddr) -> Probe<()> {
+    if desired.etcd.is_none() {
+        return Probe::Absent;
+    }
+    ask(loopback(node_ip)).await
+}
+
+/// Where it serves its health.
+pub fn loopback(node_ip: IpAddr) -> SocketAddr {
+    let ip = match node_ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, PORT)
+}
+
+/// One question.
+pub async fn ask(address: SocketAddr) -> Probe<()> {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream
+            .write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            .await?;
+        let mut answer = Vec::new();
+        stream.take(LENGTH).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    match tokio::time::timeout(ANSWER, asked).await {
+        Ok(Ok(answer)) => understood(&answer),
+        Ok(Err(e)) if e.kind() == ErrorKind::ConnectionRefused => Probe::Absent,
+        Ok(Err(e)) => Probe::Unreadable(e.to_string()),
+        Err(_) => Probe::Unreadable(format!("no answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+fn understood(answer: &str) -> Probe<()> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let first = head.lines().next().unwrap_or_default();
+    if first.split(' ').nth(1) == Some("200") {
+        return Probe::Seen(());
+    }
+    let told = [first, body.trim()].join(" ");
+    Probe::Unreadable(crate::journal::clipped(&told, 300))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_a_200() {
+        let seen = understood("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{\"health\":\"true\"}");
+        assert_eq!(seen, Probe::Seen(()));
+        let sick = understood("HTTP/1.0 503 Service Unavailable\r\n\r\n{\"health\":\"false\"}");
+        let Probe::Unreadable(why) = sick else {
+            panic!("{sick:?}")
+        };
+        assert!(why.contains("503") && why.contains("false"), "{why}");
+        assert!(matches!(understood(""), Probe::Unreadable(_)));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_absent() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        assert_eq!(ask(address).await, Probe::Absent);
+    }
+}
