@@ -6,7 +6,7 @@ mod deadline;
 mod serial;
 mod vm;
 
-pub use command::{Ran, kubectl, machinectl, machinectl_fails, run};
+pub use command::{Ran, kubectl, machinectl, machinectl_fails, run, run_quietly};
 pub use deadline::{Deadline, factor};
 pub use vm::{Image, Machine, Spec, Workshop};
 

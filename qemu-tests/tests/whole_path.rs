@@ -47,7 +47,7 @@ fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
     let spec = Spec {
         name: "cp1".to_owned(),
         credentials: vec![("machined.enrolment".to_owned(), bundle)],
-        append: String::new(),
+        ..Spec::default()
     };
     let machine = Machine::boot(&image, &shop, &spec)?;
     machine.console("machined: maintenance", 120)?;
