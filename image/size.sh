@@ -13,6 +13,6 @@ mkfs.erofs --quiet -T0 --all-root "$work/usr.erofs" "$work/usr" >/dev/null
 cat "$image/vmlinuz" "$image/initrd" "$work/usr.erofs" | zstd -19 -T0 -q | wc -c
 cd "$work/usr"
 {
-    du -b --max-depth=0 lib/modules share lib/systemd lib/firmware 2>/dev/null
-    find bin sbin lib libexec -path lib/modules -prune -o -path lib/systemd -prune -o -type f -printf '%s\t%p\n'
+    du -b --max-depth=0 lib/modules lib/systemd share
+    find bin sbin lib -path lib/modules -prune -o -path lib/systemd -prune -o -type f -printf '%s\t%p\n'
 } | sort -rn | head -n 14 | awk '{ printf "%.1f %s\n", $1 / 1e6, $2 }'

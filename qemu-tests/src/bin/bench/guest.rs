@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use qemu_tests::{Deadline, Machine, run_quietly};
 
 /// Between two questions. The same on both sides, because asking costs the guest.
-const CADENCE: Duration = Duration::from_secs(1);
+const CADENCE: Duration = Duration::from_secs(2);
 
 /// A unit that a machine is given by credential, started because `append` wants it.
 pub struct Unit {
