@@ -72,3 +72,19 @@ fn is_ready(node: &str) -> bool {
     let conditions = compact.split(r#""type":"Ready","status":""#).nth(1);
     conditions.is_some_and(|rest| rest.starts_with("True"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_ready;
+
+    #[test]
+    fn only_the_ready_condition_counts() {
+        let other = r#"{"type":"DiskPressure","status":"False"},"#;
+        let node =
+            |status: &str| format!(r#"[{other}{{ "type": "Ready", "status": "{status}" }}]"#);
+        assert!(is_ready(&node("True")));
+        assert!(!is_ready(&node("False")));
+        assert!(!is_ready(&node("Unknown")));
+        assert!(!is_ready(other));
+    }
+}

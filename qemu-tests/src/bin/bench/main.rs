@@ -1,6 +1,7 @@
 //! Our figures and a peer's, measured side by side in one run, as one table.
 //! docs/operations/bench.md says how to read it; `just bench` runs it.
 
+mod agent;
 mod boots;
 mod guest;
 mod host;
