@@ -26,6 +26,10 @@ stories: image
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
 
+# Our figures against our peers', as one table; some minutes to half an hour. Parts: ready boot secrets sizes.
+bench *parts: release
+    image/bench.sh target/release/machined target/release/machinectl {{ parts }}
+
 # Format and lints.
 lint: setup
     cargo fmt --all --check

@@ -16,7 +16,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end and tells how it ended.
 pub fn run(
     program: &Path,
     args: &[&str],
@@ -24,7 +24,19 @@ pub fn run(
     seconds: u64,
 ) -> anyhow::Result<Ran> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let deadline = Deadline::new(seconds, format!("{name} {}", args.join(" ")));
+    let what = format!("{name} {}", args.join(" "));
+    let ran = run_quietly(program, args, env, &Deadline::new(seconds, &what))?;
+    eprintln!("$ {what} => {}\n{}{}", ran.code, ran.stdout, ran.stderr);
+    Ok(ran)
+}
+
+/// The same for what runs over and over, within the deadline of the whole.
+pub fn run_quietly(
+    program: &Path,
+    args: &[&str],
+    env: &[(&str, &Path)],
+    deadline: &Deadline,
+) -> anyhow::Result<Ran> {
     let mut command = Command::new(program);
     command
         .args(args)
@@ -56,11 +68,6 @@ pub fn run(
     let (stdout, stderr) = (
         out.join().unwrap_or_default(),
         err.join().unwrap_or_default(),
-    );
-    eprintln!(
-        "$ {name} {} => {:?}\n{stdout}{stderr}",
-        args.join(" "),
-        status.code()
     );
     Ok(Ran {
         code: status.code().unwrap_or(-1),

@@ -7,7 +7,9 @@ mod serial;
 mod shell;
 mod vm;
 
-pub use command::{Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run};
+pub use command::{
+    Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run, run_quietly,
+};
 pub use deadline::{Deadline, factor};
 pub use vm::{Image, Lan, Machine, Spec, Workshop};
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
@@ -96,6 +97,8 @@ pub struct Spec {
     pub append: String,
     /// A second card, to a network that only machines with the same one share.
     pub lan: Option<Lan>,
+    /// A further disk, read-only: `/dev/disk/by-id/virtio-extra`.
+    pub extra_disk: Option<PathBuf>,
     /// What the hardware clock says at power on, such as "2025-01-31T12:00:00".
     pub clock: Option<String>,
     /// Whether a root shell listens on a second serial port, to cause faults.
@@ -174,8 +177,10 @@ impl Machine {
         }
         let (api, kube) = (free_port()?, free_port()?);
         let cmdline = std::fs::read_to_string(image.file("cmdline"))?;
-        let mut command = Command::new("qemu-system-x86_64");
+        // A machine never outlives who booted it, however that one ends.
+        let mut command = Command::new("setpriv");
         command
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(accelerator())
             .args(["-m", "4096", "-smp", "2", "-nodefaults"]);
         // What the guests do not use is not probed for.
@@ -207,6 +212,13 @@ impl Machine {
             "-device",
             "virtio-rng-pci",
         ]);
+        if let Some(file) = &spec.extra_disk {
+            command.arg("-drive").arg(format!(
+                "if=none,id=extra,format=raw,readonly=on,file={}",
+                file.display()
+            ));
+            command.args(["-device", "virtio-blk-pci,drive=extra,serial=extra"]);
+        }
         let forward = format!(
             "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{api}-:50000,hostfwd=tcp:127.0.0.1:{kube}-:6443"
         );
@@ -268,6 +280,16 @@ impl Machine {
     pub fn sh(&mut self, command: &str, seconds: u64) -> anyhow::Result<String> {
         let shell = self.shell.as_mut().context("a machine without a shell")?;
         shell.run(command, seconds)
+    }
+
+    /// Waits until it has turned itself off.
+    pub fn ended(&mut self, seconds: u64) -> anyhow::Result<()> {
+        let deadline = Deadline::new(seconds, "the machine to turn itself off");
+        while self.child.try_wait()?.is_none() {
+            deadline.left()?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
     }
 
     /// Takes the power away, at once.

@@ -225,9 +225,12 @@ impl Kube {
     /// A client with these rights; the same one while they last.
     pub async fn client(&self, access: &Access) -> Result<Client, String> {
         let path = &access.kubeconfig;
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
         // A worker's kubeconfig only names the certificate, which the kubelet renews.
         let renewed = std::fs::read(KUBELET_CERTIFICATE).unwrap_or_default();
+        if access.kubeconfig == KUBELET && renewed.is_empty() {
+            return Err("the kubelet has no certificate yet: it asks the cluster for one".into());
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
         let key = digest(&[format!("{access:?}\n{text}").as_bytes(), &renewed].concat());
         if let Some((_, client)) = self.cached().as_ref().filter(|(k, _)| *k == key) {
             return Ok(client.clone());

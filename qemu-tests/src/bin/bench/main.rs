@@ -1,0 +1,67 @@
+//! Our figures and a peer's, measured side by side in one run, as one table.
+//! docs/operations/bench.md says how to read it; `just bench` runs it.
+
+mod agent;
+mod boots;
+mod guest;
+mod host;
+mod ours;
+mod peer;
+mod settings;
+mod table;
+
+use settings::Settings;
+use table::Table;
+
+fn main() -> anyhow::Result<()> {
+    let settings = Settings::from_env(std::env::args().skip(1).collect())?;
+    let mut table = Table::default();
+    let outcome = measure(&settings, &mut table);
+    // What was measured before a failure is shown all the same.
+    println!("{table}");
+    outcome
+}
+
+fn measure(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    // What needs a calm machine comes first, what is only counted comes last.
+    if settings.wants("ready") {
+        ready(settings, table)?;
+    }
+    if settings.wants("boot") {
+        boots::compare(settings, table)?;
+    }
+    if settings.wants("secrets") {
+        host::secrets(settings, table)?;
+    }
+    if settings.wants("sizes") {
+        host::binaries(settings, table)?;
+        host::image(settings, table)?;
+    }
+    Ok(())
+}
+
+/// Both ways to a Ready node, in turn, and the agent while it has nothing to do.
+fn ready(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let peer = peer::Peer::prepare(settings)?;
+    let (mut ours, mut peers, mut agent) = (Vec::new(), Vec::new(), None);
+    for round in 1..=settings.rounds {
+        eprintln!("bench: round {round} of {}: machined", settings.rounds);
+        let (seconds, seen) = ours::round(settings, round)?;
+        ours.push(seconds);
+        agent = agent.or(Some(seen));
+        eprintln!("bench: round {round} of {}: kubeadm", settings.rounds);
+        peers.push(peer.round(settings, round)?);
+    }
+    peer.done();
+    table.compare(
+        "config accepted to node Ready | kubeadm init to node Ready",
+        "s",
+        &ours,
+        &peers,
+        0.6,
+    );
+    if let Some(agent) = agent {
+        agent.rows(table);
+    }
+    Ok(())
+}

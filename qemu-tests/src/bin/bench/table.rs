@@ -1,0 +1,116 @@
+//! One table: figure, ours, the peer's, ratio, target, met or missed.
+
+use std::fmt;
+
+/// The rows so far, and what is to be said below them.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<[String; 6]>,
+    notes: Vec<String>,
+}
+
+impl Table {
+    /// Ours against a peer: the medians' ratio is what the target is about.
+    pub fn compare(&mut self, figure: &str, unit: &str, ours: &[f64], peer: &[f64], target: f64) {
+        let (a, b) = (median(ours), median(peer));
+        let ratio = a / b;
+        self.rows.push([
+            figure.to_owned(),
+            format!("{} {unit}", number(a)),
+            format!("{} {unit}", number(b)),
+            format!("{ratio:.3}"),
+            format!("ratio <= {target}"),
+            verdict(ratio <= target),
+        ]);
+        if ours.len() > 1 {
+            self.note(format!("{figure}: each run: {ours:.2?} against {peer:.2?}"));
+        }
+    }
+
+    /// Ours against a bound.
+    pub fn bound(&mut self, figure: &str, unit: &str, ours: f64, target: f64) {
+        self.rows.push([
+            figure.to_owned(),
+            format!("{} {unit}", number(ours)),
+            "-".to_owned(),
+            "-".to_owned(),
+            format!("<= {target} {unit}"),
+            verdict(ours <= target),
+        ]);
+    }
+
+    /// A figure without a target.
+    pub fn tell(&mut self, figure: &str, ours: String) {
+        let none = || "-".to_owned();
+        self.rows
+            .push([figure.to_owned(), ours, none(), none(), none(), none()]);
+    }
+
+    /// A line below the table.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["figure", "ours", "peer", "ratio", "target", ""].map(str::to_owned);
+        let width = |column: usize| {
+            let cells = self.rows.iter().chain([&head]).map(|row| row[column].len());
+            cells.max().unwrap_or_default()
+        };
+        for row in [&head].into_iter().chain(&self.rows) {
+            for (column, cell) in row.iter().enumerate().take(5) {
+                write!(f, "{cell:<w$}  ", w = width(column))?;
+            }
+            writeln!(f, "{}", row[5])?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
+    }
+}
+
+/// The middle, or between the two in the middle.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+fn number(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.1}")
+    }
+}
+
+fn verdict(met: bool) -> String {
+    if met { "met" } else { "MISSED" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miss_is_shown_and_a_hit_too() {
+        let mut table = Table::default();
+        table.compare("slow", "s", &[3.0, 1.0, 2.0], &[2.0], 0.6);
+        table.compare("quick", "s", &[1.0], &[2.0, 4.0], 0.6);
+        table.bound("small", "MB", 8.0, 8.0);
+        table.bound("nothing measured", "MB", f64::NAN, 8.0);
+        let text = table.to_string();
+        let line = |name: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(name));
+            lines.next().unwrap().to_owned()
+        };
+        assert!(line("slow ").contains("1.000") && line("slow ").ends_with("MISSED"));
+        assert!(line("quick").contains("0.333") && line("quick").ends_with("met"));
+        assert!(line("small").ends_with("met"));
+        assert!(line("nothing").ends_with("MISSED"));
+    }
+}
