@@ -13,13 +13,17 @@ default:
 demo: image
     image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
 
-# Everything that must hold: lints, rooms, pure tests, then stories on booted machines.
-test: lint rooms unit stories
+# Everything that must hold: lints, rooms, pure tests, adapters, then stories on booted machines.
+test: lint rooms unit adapters stories
 
 # What can be tested without a machine.
 unit: setup
     cargo nextest run --workspace --exclude qemu-tests
     cargo test --workspace --exclude qemu-tests --doc --quiet
+
+# The agent's adapters against real programs: systemd.
+adapters: setup
+    cargo nextest run -p machined --profile adapters
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
 stories: image

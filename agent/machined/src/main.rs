@@ -11,6 +11,8 @@ mod ledger;
 mod node;
 mod reconcile;
 mod status;
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 
