@@ -21,9 +21,9 @@ unit: setup
     cargo nextest run --workspace --exclude qemu-tests
     cargo test --workspace --exclude qemu-tests --doc --quiet
 
-# The agent's adapters against real programs: systemd.
+# The agent's adapters against real programs: systemd, etcd, an API server, kubectl.
 adapters: setup
-    cargo nextest run -p machined --profile adapters
+    KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
 stories: image

@@ -1,6 +1,8 @@
 //! What tests against real processes share. Nothing here sleeps to get in step:
 //! waits are for something, and have a deadline.
 
+pub(crate) mod control_plane;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -49,6 +49,14 @@ impl Access {
     }
 }
 
+#[cfg(test)]
+impl Access {
+    /// By any kubeconfig, anywhere.
+    pub(crate) const fn at(kubeconfig: String, server: Option<SocketAddr>) -> Self {
+        Self { kubeconfig, server }
+    }
+}
+
 /// One client, rebuilt when the kubeconfig's content or server changes.
 #[derive(Default)]
 pub struct Kube {
@@ -242,3 +250,6 @@ fn short(error: &::kube::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests;
