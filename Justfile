@@ -39,6 +39,15 @@ lint: setup
 rooms:
     .ci/rooms
 
+# What may be built in: licenses, sources and bans of deny.toml. Asks no network but to install itself.
+deny:
+    cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny </dev/null
+    cargo deny --offline --all-features check bans licenses sources
+
+# The manual pages of machinectl, in target/man.
+man: setup
+    cargo run --quiet -p machinectl -- man target/man
+
 # The binaries as images for tests and local clusters carry them.
 binaries: setup
     cargo build --profile {{ profile }} -p machined -p machinectl
