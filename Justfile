@@ -13,13 +13,17 @@ default:
 demo: image
     image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
 
-# Everything that must hold: lints, rooms, pure tests, then stories on booted machines.
-test: lint rooms unit stories
+# Everything that must hold: lints, rooms, pure tests, adapters, then stories on booted machines.
+test: lint rooms unit adapters stories
 
 # What can be tested without a machine.
 unit: setup
     cargo nextest run --workspace --exclude qemu-tests
     cargo test --workspace --exclude qemu-tests --doc --quiet
+
+# The agent's adapters against real programs: systemd, etcd, an API server, kubectl.
+adapters: setup
+    KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
 stories: image
@@ -38,6 +42,15 @@ lint: setup
 # Who may depend on whom.
 rooms:
     .ci/rooms
+
+# What may be built in: licenses, sources and bans of deny.toml. Asks no network but to install itself.
+deny:
+    cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny </dev/null
+    cargo deny --offline --all-features check bans licenses sources
+
+# The manual pages of machinectl, in target/man.
+man: setup
+    cargo run --quiet -p machinectl -- man target/man
 
 # The binaries as images for tests and local clusters carry them.
 binaries: setup

@@ -16,6 +16,8 @@ mod node;
 mod pulse;
 mod reconcile;
 mod status;
+#[cfg(test)]
+mod testing;
 mod watchdog;
 
 use std::process::ExitCode;

@@ -52,6 +52,14 @@ impl Access {
     }
 }
 
+#[cfg(test)]
+impl Access {
+    /// By any kubeconfig, anywhere.
+    pub(crate) const fn at(kubeconfig: String, server: Option<SocketAddr>) -> Self {
+        Self { kubeconfig, server }
+    }
+}
+
 /// One client, rebuilt when the kubeconfig's content or server changes.
 #[derive(Default)]
 pub struct Kube {
@@ -340,18 +348,4 @@ pub(super) fn short(error: &::kube::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::failing;
-
-    #[test]
-    fn only_hooks_that_fail_are_named() {
-        let answer = "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\n\
-            [-]poststarthook/rbac/bootstrap-roles failed: reason withheld\nreadyz check failed";
-        assert_eq!(
-            failing(answer),
-            "it waits for etcd, poststarthook/rbac/bootstrap-roles"
-        );
-        assert_eq!(failing("Unauthorized"), "Unauthorized");
-        assert!(failing(&"x".repeat(9000)).len() < 400);
-    }
-}
+mod tests;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::select;
 use machine_plan::observed::{Probe, UnitSeen};
 use tokio::sync::Mutex;
+use zbus::{MatchRule, Message, MessageStream, Variant};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::NodeError;
@@ -14,17 +16,40 @@ use super::NodeError;
 /// reports the job's result itself.
 const JOB: Duration = Duration::from_secs(180);
 
+/// Below this are the objects of units.
+const UNITS: &str = "/org/freedesktop/systemd1/unit";
+
 /// The longest that connecting to the bus may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The manager, over a connection that is made when it is needed and made anew
 /// when it was lost: the bus comes up beside us and may go away.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Systemd {
     connection: Arc<Mutex<Option<zbus::Connection>>>,
+    patience: Duration,
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        Self {
+            connection: Arc::default(),
+            patience: JOB,
+        }
+    }
 }
 
 impl Systemd {
+    /// On an open connection; tests bring their own.
+    #[cfg(test)]
+    pub async fn on(connection: zbus::Connection) -> zbus::Result<Self> {
+        ManagerProxy::new(&connection).await?.subscribe().await?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(Some(connection))),
+            patience: JOB,
+        })
+    }
+
     /// The connection; a lost one is replaced.
     pub async fn connection(&self) -> zbus::Result<zbus::Connection> {
         let mut slot = self.connection.lock().await;
@@ -109,11 +134,22 @@ impl Systemd {
         self.job("reload", unit).await
     }
 
-    /// A stream that yields once for every finished job and every change of a
-    /// unit that may matter.
+    /// The names of units whose state may matter now: those whose job has ended,
+    /// and those that failed, which no job announces. Ends with the connection.
     pub async fn changes(&self) -> zbus::Result<impl futures_util::Stream<Item = String> + use<>> {
         let jobs = self.manager().await?.receive_job_removed().await?;
-        Ok(jobs.filter_map(|signal| async move { Some(signal.args().ok()?.unit.clone()) }))
+        let ended = jobs.filter_map(|signal| async move { Some(signal.args().ok()?.unit.clone()) });
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .interface("org.freedesktop.DBus.Properties")
+            .member("PropertiesChanged")
+            .path_namespace(UNITS)
+            .arg(0, "org.freedesktop.systemd1.Unit")
+            .build()?;
+        let properties =
+            MessageStream::for_match_rule(rule, &self.connection().await?, None).await?;
+        let failed = properties.filter_map(|message| async move { failed_unit(&message.ok()?) });
+        Ok(select(ended.boxed(), failed.boxed()))
     }
 
     async fn job(&self, operation: &'static str, unit: &str) -> Result<(), NodeError> {
@@ -132,7 +168,7 @@ impl Systemd {
             Ok::<_, zbus::Error>((job, finished))
         };
         let (job, mut finished) = queued.await.map_err(|e| fail(e.to_string()))?;
-        let result = tokio::time::timeout(JOB, async {
+        let result = tokio::time::timeout(self.patience, async {
             while let Some(signal) = finished.next().await {
                 if let Ok(args) = signal.args()
                     && args.job == job
@@ -149,7 +185,7 @@ impl Systemd {
             Ok(None) => Err(fail("the bus went away before the job ended".to_owned())),
             Err(_) => Err(fail(format!(
                 "the job did not end within {} s",
-                JOB.as_secs()
+                self.patience.as_secs()
             ))),
         }
     }
@@ -169,3 +205,42 @@ fn error(operation: &'static str, unit: &str, why: String) -> NodeError {
         why,
     }
 }
+
+// Units change all the time; only a failure is news that no job's end brings.
+fn failed_unit(message: &Message) -> Option<String> {
+    let body = message.body();
+    let (_, changed, _): (
+        &str,
+        std::collections::HashMap<&str, Variant<'_>>,
+        Vec<&str>,
+    ) = body.deserialize().ok()?;
+    let state: &str = changed.get("ActiveState")?.downcast_ref().ok()?;
+    let header = message.header();
+    let label = header
+        .path()?
+        .as_str()
+        .strip_prefix(UNITS)?
+        .strip_prefix('/')?;
+    (state == "failed").then(|| unit_name(label)).flatten()
+}
+
+// In an object's path every byte but letters and digits is written as `_` and
+// two hexadecimal digits.
+fn unit_name(label: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(label.len());
+    let mut rest = label.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'_' {
+            name.push(*first);
+            continue;
+        }
+        let (code, after) = rest.split_at_checked(2)?;
+        name.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(name).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,7 @@ impl Peer {
             credentials: vec![peer.credential],
             append: format!("{WITHOUT_AGENT} {}", peer.append),
             extra_disk: Some(self.tools.clone()),
+            ..Spec::default()
         };
         Machine::boot(&settings.image, &self.shop, &spec)
     }
