@@ -16,7 +16,7 @@ gcc -Os -Wall -Wextra -Werror -static -nostdlib -ffreestanding -fno-stack-protec
 chmod 755 "$work/root/pause"
 pack "$work/root" "$work/archive/layer.tar"
 layer=$(sha256sum <"$work/archive/layer.tar" | cut -d' ' -f1)
-printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":{"Entrypoint":["/pause"],"Env":["PATH=/usr/bin:/usr/lib/kubernetes/bin"],"WorkingDir":"/"},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"image/embedded"}]}' \
+printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":{"Entrypoint":["/pause"],"Env":["PATH=/usr/sbin:/usr/bin:/usr/lib/kubernetes/bin"],"WorkingDir":"/"},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"image/embedded"}]}' \
     "$layer" >"$work/archive/config.json"
 printf '[{"Config":"config.json","RepoTags":["localhost/machined/embedded:1"],"Layers":["layer.tar"]}]' >"$work/archive/manifest.json"
 chmod 644 "$work/archive"/*

@@ -87,10 +87,9 @@ fn daemon_set(config: &MachineConfig) -> Value {
         json!({ "name": NAME, "configMap": { "name": NAME } }),
         host_path("xtables-lock", "/run/xtables.lock", Some("FileOrCreate")),
     ];
-    for (name, path, kind) in host_directories(&program) {
-        mounts.push(json!({ "name": name, "mountPath": path, "readOnly": true }));
-        volumes.push(host_path(name, path, kind));
-    }
+    let (name, path, kind) = host_directory(&program);
+    mounts.push(json!({ "name": name, "mountPath": path, "readOnly": true }));
+    volumes.push(host_path(name, path, kind));
     let labels = json!({ "k8s-app": NAME });
     json!({
         "apiVersion": "apps/v1",
@@ -133,20 +132,11 @@ fn daemon_set(config: &MachineConfig) -> Value {
     })
 }
 
-/// The host's `/usr` has the modules as well. Its `iptables` is a link through
-/// `/etc/alternatives`, as Debian has it.
-fn host_directories(program: &Program) -> Vec<(&'static str, &'static str, Option<&'static str>)> {
-    if program.from_host {
-        vec![
-            ("usr", "/usr", Some("Directory")),
-            (
-                "alternatives",
-                "/etc/alternatives",
-                Some("DirectoryOrCreate"),
-            ),
-        ]
-    } else {
-        vec![("lib-modules", "/lib/modules", None)]
+/// The host's `/usr` has the modules as well.
+fn host_directory(program: &Program) -> (&'static str, &'static str, Option<&'static str>) {
+    match program.from_host {
+        true => ("usr", "/usr", Some("Directory")),
+        false => ("lib-modules", "/lib/modules", None),
     }
 }
 
