@@ -71,7 +71,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     machine.sh(ruin, 60)?;
     machine.cut_power();
     let mut machine = Machine::boot(&image, &shop, &spec)?;
-    machine.console("machined: state-unreadable /var: the state partition", 240)?;
+    machine.console("machined: state-unreadable /var: the partition cannot", 240)?;
     machine.sh("mkfs.ext4 -q -F /dev/disk/by-partlabel/state", 120)?;
     machine.console("machined: state-unreadable /var is over", 120)?;
     machine.console("machined: maintenance", 60)?;

@@ -1,5 +1,6 @@
 //! What has to be remembered between looks to say what is wrong.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use machine_plan::desired::Desired;
@@ -23,12 +24,16 @@ const POD_CALM: Duration = Duration::from_secs(330);
 /// is said to be over.
 const WRONG: Duration = Duration::from_secs(10);
 
+/// How long a quotation of a unit's log is good for.
+const QUOTE: Duration = Duration::from_secs(30);
+
 /// The memory.
 pub struct Watch {
     journal: Journal,
     raised: Option<Raised>,
     begun: Instant,
     crashes: Crashes,
+    quotes: BTreeMap<String, (Instant, Vec<String>)>,
     etcd_silent: Option<Instant>,
 }
 
@@ -40,6 +45,7 @@ impl Watch {
             raised,
             begun: Instant::now(),
             crashes: Crashes::default(),
+            quotes: BTreeMap::new(),
             etcd_silent: None,
         }
     }
@@ -93,8 +99,10 @@ impl Watch {
                 calm: UNIT_CALM,
             };
             if let Some(running) = self.crashes.note(name, seen, now) {
-                let log = self.journal.last(name).await;
-                loops.push((name.clone(), running, quoted(&log)));
+                let quote = self.quote(name).await;
+                loops.push((name.clone(), running, quote));
+            } else {
+                self.quotes.remove(name);
             }
         }
         for (name, restarts) in &observed.static_pods {
@@ -112,6 +120,19 @@ impl Watch {
             loops.push((name.clone(), running, quoted(&log)));
         }
         loops
+    }
+
+    // Reading a log is a process; a loop's last lines are much the same each time.
+    async fn quote(&mut self, unit: &str) -> Vec<String> {
+        let fresh =
+            |(at, quote): &&(Instant, Vec<String>)| at.elapsed() < QUOTE && !quote.is_empty();
+        if let Some((_, quote)) = self.quotes.get(unit).filter(fresh) {
+            return quote.clone();
+        }
+        let quote = quoted(&self.journal.last(unit).await);
+        let kept = (Instant::now(), quote.clone());
+        self.quotes.insert(unit.to_owned(), kept);
+        quote
     }
 
     // Silence counts while kubelet runs: without it etcd's absence is kubelet's.
