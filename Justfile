@@ -48,6 +48,14 @@ deny:
     cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny </dev/null
     cargo deny --offline --all-features check bans licenses sources
 
+# Any bytes as a document, for some seconds, beginning with the corpus. Needs a nightly compiler.
+fuzz seconds="300":
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz </dev/null
+    mkdir -p target/fuzz-corpus
+    find agent/config/tests/documents -name '*.yaml' -exec cp -t target/fuzz-corpus {} +
+    cargo +nightly fuzz run --fuzz-dir agent/config/fuzz --target-dir target/fuzz read target/fuzz-corpus -- \
+        -max_len=65536 -max_total_time={{ seconds }} -timeout=20
+
 # The manual pages of machinectl, in target/man.
 man: setup
     cargo run --quiet -p machinectl -- man target/man

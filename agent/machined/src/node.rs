@@ -92,6 +92,7 @@ pub enum NodeError {
 pub struct Node {
     systemd: systemd::Systemd,
     kube: Arc<kube::Kube>,
+    leaves: certs::Seen,
     ledger: Arc<Ledger>,
 }
 
@@ -101,6 +102,7 @@ impl Node {
         Self {
             systemd,
             kube: Arc::default(),
+            leaves: certs::Seen::default(),
             ledger,
         }
     }
@@ -146,7 +148,7 @@ impl Node {
             files: paths
                 .map(|path| (path.to_owned(), files::look(path)))
                 .collect(),
-            leaves: certs::look(&desired.leaves, &entry.bundle),
+            leaves: certs::look(&desired.leaves, &entry.bundle, &self.leaves),
             units: units.into_iter().collect::<BTreeMap<_, _>>(),
             etcd_data: files::has_etcd_member(),
             bootstrap_ordered: order_is(OrderState::Ordered),

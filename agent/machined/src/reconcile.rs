@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use machine_config::ClusterSecrets;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
+use machine_plan::facts::HostFacts;
 use machine_plan::observed::Observed;
 use machine_plan::render::TOKEN_LIFETIME;
 use machine_plan::stages::{Stage, plan};
 use machine_plan::verdict::{Plan, Verdict};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::conditions::{Condition, Kind, Source, Watch};
@@ -65,6 +65,9 @@ pub struct Reconciler {
     pub watch: Watch,
 }
 
+/// What was desired last, and from which generation, facts and token's end.
+type Known = ((u64, HostFacts, Option<SystemTime>), Arc<Desired>);
+
 struct Outcome {
     stage: Stage,
     changed: bool,
@@ -76,7 +79,7 @@ impl Reconciler {
     pub async fn run(mut self) {
         let mut patience = 0;
         let mut looks = 0;
-        let mut before = Vec::new();
+        let (mut before, mut known) = (Vec::new(), None);
         loop {
             self.watchdog.sign();
             self.sweep();
@@ -94,15 +97,21 @@ impl Reconciler {
                 self.rest(SETTLED).await;
                 continue;
             };
-            let (plan, observed, desired) = self.look(&entry, secrets).await;
+            let (plan, observed, desired) = self.look(&entry, secrets, &mut known).await;
             let outcomes = self.act(&entry, &plan).await;
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
             let settled = plan.settled();
-            let told = (&desired, &observed);
+            let told = (desired.as_ref(), &observed);
             let (board, ledger) = (&self.board, &self.ledger);
             self.watch.tell(board, ledger, &entry, told, &stages).await;
-            self.publish(&entry, &observed, &desired, &plan, &stages, looks);
+            let node_ready = observed.node.seen().is_some_and(|node| node.ready);
+            let intermediates = Intermediates {
+                observed,
+                desired,
+                plan,
+            };
+            self.publish(&entry, intermediates, node_ready, &stages, looks);
             before = stages;
 
             if outcomes.iter().any(|o| o.changed) {
@@ -139,12 +148,38 @@ impl Reconciler {
         }
     }
 
-    async fn look(&self, entry: &Entry, secrets: &ClusterSecrets) -> (Plan, Observed, Desired) {
+    async fn look(
+        &self,
+        entry: &Entry,
+        secrets: &ClusterSecrets,
+        known: &mut Option<Known>,
+    ) -> (Plan, Observed, Arc<Desired>) {
         let now = unix_seconds();
         let facts = self.node.facts(entry);
-        let desired = Desired::new(&entry.bundle.config, secrets, &facts, self.token_expires());
+        let desired = self.desired(entry, secrets, &facts, known);
         let observed = self.node.observe(entry, &desired, &facts).await;
         (plan(&desired, &observed, now), observed, desired)
+    }
+
+    // The same document and facts make the same wish: rendering it anew at every
+    // look would cost more than the look.
+    fn desired(
+        &self,
+        entry: &Entry,
+        secrets: &ClusterSecrets,
+        facts: &HostFacts,
+        known: &mut Option<Known>,
+    ) -> Arc<Desired> {
+        let from = (entry.generation.number, facts.clone(), self.token_expires());
+        if let Some((known, desired)) = known
+            && *known == from
+        {
+            return Arc::clone(desired);
+        }
+        let desired = Desired::new(&entry.bundle.config, secrets, facts, from.2);
+        let desired = Arc::new(desired);
+        *known = Some((from, Arc::clone(&desired)));
+        desired
     }
 
     // Counted from the order to bootstrap, so that a new agent or a new boot
@@ -222,23 +257,16 @@ impl Reconciler {
     fn publish(
         &self,
         entry: &Entry,
-        observed: &Observed,
-        desired: &Desired,
-        plan: &Plan,
+        intermediates: Intermediates,
+        node_ready: bool,
         stages: &[StageStatus],
         looks: u64,
     ) {
-        let json = |value: serde_json::Result<Value>| value.unwrap_or(Value::Null);
-        let intermediates = Intermediates {
-            observed: json(serde_json::to_value(observed)),
-            desired: json(serde_json::to_value(desired)),
-            plan: json(serde_json::to_value(plan)),
-        };
         let status = Status {
             generation: entry.generation.number,
-            settled: plan.settled(),
+            settled: intermediates.plan.settled(),
             stages: stages.to_vec(),
-            node_ready: observed.node.seen().is_some_and(|node| node.ready),
+            node_ready,
             looks,
         };
         self.board.publish(status, intermediates);

@@ -2,10 +2,12 @@
 //! bounded ring of numbered events.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use machine_plan::desired::Desired;
+use machine_plan::observed::Observed;
+use machine_plan::verdict::Plan;
 use tokio::sync::{broadcast, watch};
 
 use crate::conditions::{Condition, Source};
@@ -39,15 +41,15 @@ pub struct Status {
     pub looks: u64,
 }
 
-/// The intermediates of the last look, secrets redacted.
-#[derive(Debug, Clone, Default)]
+/// The intermediates of the last look. They redact secrets when they are shown.
+#[derive(Debug)]
 pub struct Intermediates {
     /// What was seen.
-    pub observed: Value,
+    pub observed: Observed,
     /// What should be.
-    pub desired: Value,
+    pub desired: Arc<Desired>,
     /// One verdict per stage.
-    pub plan: Value,
+    pub plan: Plan,
 }
 
 /// One event.
@@ -68,7 +70,7 @@ pub struct Event {
 /// Where status and events are put up for all to read.
 pub struct Board {
     status: watch::Sender<Status>,
-    intermediates: Mutex<Intermediates>,
+    intermediates: Mutex<Option<Arc<Intermediates>>>,
     ring: Mutex<Ring>,
     live: broadcast::Sender<Event>,
     conditions: Mutex<BTreeMap<Source, Vec<Condition>>>,
@@ -146,12 +148,12 @@ impl Board {
 
     /// Puts up a look's result.
     pub fn publish(&self, status: Status, intermediates: Intermediates) {
-        *lock(&self.intermediates) = intermediates;
+        *lock(&self.intermediates) = Some(Arc::new(intermediates));
         self.status.send_replace(status);
     }
 
-    /// The last look's intermediates.
-    pub fn intermediates(&self) -> Intermediates {
+    /// The last look's intermediates; none before the first.
+    pub fn intermediates(&self) -> Option<Arc<Intermediates>> {
         lock(&self.intermediates).clone()
     }
 

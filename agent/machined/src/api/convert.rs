@@ -78,6 +78,12 @@ pub fn conflict(path: &str, message: String, hint: &str) -> Status {
     Status::with_details(Code::FailedPrecondition, message, details.into())
 }
 
+/// An intermediate as JSON; `null` before the first look.
+pub fn json<T: serde::Serialize>(value: Option<&T>) -> Result<String, Status> {
+    serde_json::to_string(&value)
+        .map_err(|e| Status::internal(format!("write the intermediate as JSON: {e}")))
+}
+
 /// What the ledger refused.
 pub fn ledger(error: &LedgerError) -> Status {
     let message = chain(error);

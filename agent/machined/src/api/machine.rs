@@ -223,18 +223,17 @@ impl MachineService for Machine {
     }
 
     async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
-        let intermediates = self.parts.board.intermediates();
-        let value = match v1::Intermediate::try_from(request.get_ref().what) {
-            Ok(v1::Intermediate::Observed) => intermediates.observed,
-            Ok(v1::Intermediate::Desired) => intermediates.desired,
-            Ok(v1::Intermediate::Plan) => intermediates.plan,
+        let last = self.parts.board.intermediates();
+        let last = last.as_deref();
+        let json = match v1::Intermediate::try_from(request.get_ref().what) {
+            Ok(v1::Intermediate::Observed) => convert::json(last.map(|l| &l.observed)),
+            Ok(v1::Intermediate::Desired) => convert::json(last.map(|l| &*l.desired)),
+            Ok(v1::Intermediate::Plan) => convert::json(last.map(|l| &l.plan)),
             Ok(v1::Intermediate::Unspecified) | Err(_) => {
                 return Err(Status::invalid_argument("what: OBSERVED, DESIRED or PLAN"));
             }
-        };
-        Ok(Response::new(v1::InspectResponse {
-            json: value.to_string(),
-        }))
+        }?;
+        Ok(Response::new(v1::InspectResponse { json }))
     }
 
     async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {

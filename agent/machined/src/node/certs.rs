@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use machine_config::{Bundle, CaPair, ClusterSecrets};
 use machine_pki::{Authority, AuthorityKind, Secret, inspect, issued_by, key_matches};
+use machine_plan::digest::digest;
 use machine_plan::observed::{LeafSeen, Probe};
 use machine_plan::render::{self, Leaf, Place};
 use serde_json::Value;
@@ -14,15 +16,20 @@ use serde_json::Value;
 use super::{NodeError, files};
 use crate::durable;
 
+/// What earlier looks found of leaves that have not changed since: checking
+/// signatures and keys is most of what a look at a settled machine costs.
+#[derive(Default)]
+pub struct Seen(Mutex<BTreeMap<&'static str, (String, LeafSeen)>>);
+
 /// Every leaf's certificate and key as they are on disk.
-pub fn look(leaves: &[Leaf], bundle: &Bundle) -> BTreeMap<String, Probe<LeafSeen>> {
+pub fn look(leaves: &[Leaf], bundle: &Bundle, before: &Seen) -> BTreeMap<String, Probe<LeafSeen>> {
     leaves
         .iter()
-        .map(|leaf| (leaf.name.to_owned(), look_at(leaf, bundle)))
+        .map(|leaf| (leaf.name.to_owned(), look_at(leaf, bundle, before)))
         .collect()
 }
 
-fn look_at(leaf: &Leaf, bundle: &Bundle) -> Probe<LeafSeen> {
+fn look_at(leaf: &Leaf, bundle: &Bundle, before: &Seen) -> Probe<LeafSeen> {
     let missing = |path: &str| !Path::new(path).exists();
     let found = match &leaf.place {
         Place::Pair { certificate, key } if missing(certificate) || missing(key) => {
@@ -32,20 +39,45 @@ fn look_at(leaf: &Leaf, bundle: &Bundle) -> Probe<LeafSeen> {
         Place::Pair { certificate, key } => read_pair(certificate, key),
         Place::Kubeconfig { path, .. } => read_kubeconfig(path),
     };
-    let seen = found.and_then(|(certificate, key, server)| {
-        let facts = inspect(&certificate).map_err(|e| e.to_string())?;
-        let authority = bundle
-            .secrets
-            .as_ref()
-            .and_then(|s| authority_certificate(s, leaf.authority));
-        Ok(LeafSeen {
-            facts,
+    let seen = found.and_then(|found| before.check(leaf, found, bundle));
+    seen.map_or_else(Probe::Unreadable, Probe::Seen)
+}
+
+impl Seen {
+    fn check(
+        &self,
+        leaf: &Leaf,
+        (certificate, key, server): (String, Secret, Option<String>),
+        bundle: &Bundle,
+    ) -> Result<LeafSeen, String> {
+        let secrets = bundle.secrets.as_ref();
+        let authority = secrets.and_then(|s| authority_certificate(s, leaf.authority));
+        let parts = [
+            certificate.as_str(),
+            key.expose(),
+            authority.unwrap_or_default(),
+            server.as_deref().unwrap_or_default(),
+        ];
+        let mark = digest_of(&parts);
+        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, seen)) = before.get(leaf.name).filter(|(known, _)| *known == mark) {
+            return Ok(seen.clone());
+        }
+        let seen = LeafSeen {
+            facts: inspect(&certificate).map_err(|e| e.to_string())?,
             key_matches: key_matches(&certificate, &key),
             authority_matches: authority.is_some_and(|ca| issued_by(&certificate, ca)),
             server,
-        })
-    });
-    seen.map_or_else(Probe::Unreadable, Probe::Seen)
+        };
+        before.insert(leaf.name, (mark, seen.clone()));
+        Ok(seen)
+    }
+}
+
+// Each part's own digest, so that no two lists of parts have one text.
+fn digest_of(parts: &[&str]) -> String {
+    let each: Vec<_> = parts.iter().map(|part| digest(part.as_bytes())).collect();
+    digest(each.join(" ").as_bytes())
 }
 
 type Found = Result<(String, Secret, Option<String>), String>;
