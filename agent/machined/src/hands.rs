@@ -12,7 +12,7 @@ use crate::api::{self, ServiceState};
 use crate::ledger::Ledger;
 use crate::node::kube::Kube;
 use crate::node::systemd::Systemd;
-use crate::node::{self, drain, files};
+use crate::node::{self, drain, endpoint, files};
 use crate::reconcile::Wake;
 use crate::status::Board;
 
@@ -54,6 +54,22 @@ impl Hands {
                 ..ServiceState::default()
             }),
             Probe::Unreadable(why) => Err(format!("cannot read {name}: {why}")),
+        }
+    }
+
+    // No API server of this machine runs yet: who answers at the endpoint is a peer.
+    async fn nobody_has_begun(&self) -> Result<(), String> {
+        let Some(entry) = self.ledger.current() else {
+            return Ok(());
+        };
+        let config = &entry.bundle.config;
+        match &entry.bundle.secrets {
+            Some(secrets) if endpoint::answers(config, secrets).await => Err(format!(
+                "this cluster has begun already: its API server answers at {}, \
+                 and a bootstrap here would make a second one",
+                config.control_plane_endpoint()
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -142,7 +158,7 @@ impl api::Hands for Hands {
                 return Ok(());
             }
             match files::has_etcd_member() {
-                Probe::Absent => Ok(()),
+                Probe::Absent => self.nobody_has_begun().await,
                 Probe::Seen(()) => Err("this machine's etcd has data already: \
                     it belongs to a cluster, and a bootstrap would make a second one"
                     .to_owned()),

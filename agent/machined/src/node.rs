@@ -4,6 +4,7 @@
 
 pub mod certs;
 pub mod drain;
+pub mod endpoint;
 pub mod etcd;
 pub mod facts;
 pub mod files;

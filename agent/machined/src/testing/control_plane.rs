@@ -29,6 +29,8 @@ pub(crate) struct ControlPlane {
     pub(crate) kube: Kube,
     pub(crate) access: Access,
     pub(crate) desired: Desired,
+    /// What it was made from.
+    pub(crate) bundle: Bundle,
     /// The same cluster's documents for a worker.
     pub(crate) worker: Desired,
     pub(crate) address: IpAddr,
@@ -94,6 +96,7 @@ impl ControlPlane {
             kube,
             access,
             desired,
+            bundle: control_plane,
             worker,
             address,
             api_server,

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ::kube::config::{KubeConfigOptions, Kubeconfig};
 use ::kube::{Client, Config, Error};
 use data_encoding::BASE64;
+use machine_config::generate;
 use machine_plan::observed::Probe;
 use machine_plan::render::BOOTSTRAP_KUBECONFIG;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::node::endpoint;
 use crate::testing::control_plane::{ControlPlane, printed};
 use crate::testing::within;
 
@@ -347,4 +349,20 @@ fn token(cluster: &ControlPlane) {
     let refused = cluster.stranger(&[&wrong, "get", "nodes"], "");
     let error = String::from_utf8_lossy(&refused.stderr);
     assert!(error.contains("Unauthorized"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_has_begun_answers_whoever_shares_its_authority() {
+    let mut cluster = ControlPlane::start().await;
+    let config = cluster.bundle.config.clone();
+    let ours = cluster.bundle.secrets.clone().unwrap();
+    let foreign = generate::secrets(std::time::SystemTime::now()).unwrap();
+    let foreign = machine_config::read_secrets(foreign.expose().as_bytes()).unwrap();
+    assert!(endpoint::answers(&config, &ours).await);
+    assert!(!endpoint::answers(&config, &foreign).await);
+    cluster.api_server.signal(Signal::STOP);
+    assert!(!endpoint::answers(&config, &ours).await);
+    cluster.api_server.signal(Signal::CONT);
+    cluster.api_server.kill();
+    assert!(!endpoint::answers(&config, &ours).await);
 }
