@@ -167,7 +167,7 @@ fn a_kubelet_that_does_not_start(
     machine.console("machined: unit-crash-loop kubelet.service: ", 240)?;
     let words = [
         "unit-crash-loop kubelet.service",
-        "exit-code",
+        "result exit-code (status ",
         "unknown flag: --no-such-flag",
     ];
     status_has(home, node, &words)?;

@@ -10,9 +10,9 @@ mod quote;
 mod tests;
 mod watch;
 
-use crashes::{Crashes, Loop, Seen};
+use crashes::{Crashes, Seen};
 pub use look::short_of;
-use look::{ETCD_SILENCE, Look, of};
+use look::{ETCD_SILENCE, Look, Looping, of};
 use quote::quoted;
 pub use watch::Watch;
 

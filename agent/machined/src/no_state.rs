@@ -1,5 +1,5 @@
 //! In the agent's place while the state partition, or etcd's, cannot be mounted: it says so
-//! on the console, and has systemd try again until the agent itself can start.
+//! on the console, and has systemd try again until the rest of the machine can start.
 //! Nothing is known of this machine then, so nothing is decided or taken in.
 
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::boot;
 use crate::conditions::{Condition, Kind};
 use crate::journal::Journal;
+use crate::node::NodeError;
 use crate::node::systemd::Systemd;
 
 /// What has to be mounted, and by which unit.
@@ -15,8 +16,11 @@ const MOUNTS: [(&str, &str); 2] = [
     ("/var/lib/etcd", "var-lib-etcd.mount"),
 ];
 
-/// What needs it.
-const AGENT: &str = "machined.service";
+/// What made the places in /var that programs expect; it ran before there was one.
+const PLACES: &str = "systemd-tmpfiles-setup.service";
+
+/// All that could not start for want of it, the agent and the network among it.
+const REST: &str = "multi-user.target";
 
 /// Between two tries.
 const AGAIN: Duration = Duration::from_secs(20);
@@ -33,8 +37,7 @@ pub async fn run() -> anyhow::Result<()> {
     tracing::error!("{}: {}", condition.kind.word(), condition.message);
     let systemd = Systemd::default();
     loop {
-        // Its start job mounts the state first, or fails with it.
-        match systemd.start(AGENT).await {
+        match again(&systemd).await {
             Ok(()) => break,
             Err(error) => tracing::info!(%error, "no state yet"),
         }
@@ -42,6 +45,14 @@ pub async fn run() -> anyhow::Result<()> {
     }
     boot::console(&condition.goes());
     Ok(())
+}
+
+async fn again(systemd: &Systemd) -> Result<(), NodeError> {
+    for (_, unit) in MOUNTS {
+        systemd.start(unit).await?;
+    }
+    systemd.restart(PLACES).await?;
+    systemd.start(REST).await
 }
 
 fn absent(mounts: &str) -> (&'static str, &'static str) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use machine_plan::observed::{Observed, Probe, Room};
 
-use super::{Condition, Kind, Loop};
+use super::{Condition, Kind};
 use crate::clock;
 use crate::status::StageStatus;
 
@@ -29,13 +29,26 @@ pub struct Look<'a> {
     /// Why the ledger cannot be written, if it cannot.
     pub unwritable: Option<&'a str>,
     /// Who ends again and again, and its last lines.
-    pub loops: &'a [(String, Loop, Vec<String>)],
+    pub loops: &'a [Looping],
     /// How long etcd has been silent though it should serve.
     pub etcd_silent: Option<Duration>,
     /// What is known of the time.
     pub clock: &'a clock::View,
     /// What was wrong before.
     pub before: &'a [Condition],
+}
+
+/// One that ends again and again.
+#[derive(Debug, Clone)]
+pub struct Looping {
+    /// A unit or a static pod.
+    pub name: String,
+    /// Restarts in all.
+    pub restarts: u32,
+    /// How a unit ended last; a pod's end is kubelet's to know.
+    pub end: Option<String>,
+    /// What it logged last.
+    pub log: Vec<String>,
 }
 
 /// All of them, in no order that means anything.
@@ -71,23 +84,20 @@ fn units(look: &Look<'_>, found: &mut Vec<Condition>) {
         let message = format!("cannot ask systemd about {unit}: {why}");
         found.push(Condition::new(Kind::BusAway, "system bus", message));
     }
-    for (name, running, log) in look.loops {
-        let (kind, message) = match units.get(name).and_then(Probe::seen) {
-            Some(unit) => (
+    for running in look.loops {
+        let (kind, message) = match &running.end {
+            Some(end) => (
                 Kind::UnitCrashLoop,
-                format!(
-                    "{} restarts, last result {} (status {})",
-                    running.restarts, unit.result, unit.exit_status
-                ),
+                format!("{} restarts, last result {end}", running.restarts),
             ),
             None => (
                 Kind::PodCrashLoop,
                 format!("its container was restarted {} times", running.restarts),
             ),
         };
-        let mut condition = Condition::new(kind, name, message);
-        condition.next_step = condition.next_step.replace("UNIT", name);
-        condition.log.clone_from(log);
+        let mut condition = Condition::new(kind, &running.name, message);
+        condition.next_step = condition.next_step.replace("UNIT", &running.name);
+        condition.log.clone_from(&running.log);
         found.push(condition);
     }
 }

@@ -8,15 +8,19 @@ const LINES: usize = 5;
 /// The longest line, in characters.
 const LONGEST: usize = 300;
 
-/// The last lines; but where a fatal error comes before them, followed by its
-/// stack or a usage text, that line and those after it.
+/// The last lines; but where a fatal error comes before them, that line and
+/// those after it without the stacks of threads.
 pub fn quoted(log: &[String]) -> Vec<String> {
     let log: Vec<&String> = log.iter().filter(|line| !line.trim().is_empty()).collect();
     let last = log.len().saturating_sub(LINES);
-    let from = log.iter().rposition(|line| fatal(line)).unwrap_or(last);
-    let from = from.min(last);
-    let lines = log[from..].iter().take(LINES);
-    lines.map(|line| clipped(line, LONGEST)).collect()
+    let at_fault = log.iter().rposition(|line| fatal(line));
+    let from = at_fault.unwrap_or(last).min(last);
+    let stack = |line: &&&String| at_fault.is_some() && line.starts_with("goroutine ");
+    let lines = log[from..].iter().take_while(|line| !stack(line));
+    lines
+        .take(LINES)
+        .map(|line| clipped(line, LONGEST))
+        .collect()
 }
 
 // klog's fatal lines begin with F and the date; Go's own with these words.
@@ -50,7 +54,7 @@ mod tests {
         lines.extend((0..40).map(|n| format!("goroutine {n} [running]:")));
         let quote = quoted(&lines);
         assert!(quote[0].contains("unknown flag: --x"), "{quote:?}");
-        assert_eq!(quote.len(), 5);
+        assert_eq!(quote.len(), 1, "stacks say nothing: {quote:?}");
         // One among the last lines takes none of them away.
         let near = log(&["1", "2", "3", "panic: x", "5", "6"]);
         assert_eq!(quoted(&near), ["2", "3", "panic: x", "5", "6"]);

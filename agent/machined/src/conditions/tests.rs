@@ -129,22 +129,16 @@ fn a_silent_bus_is_one_condition_however_many_units_it_hides() {
 
 #[test]
 fn a_crash_loop_quotes_its_log_and_its_result() {
-    let unit = UnitSeen {
-        result: "exit-code".to_owned(),
-        exit_status: 1,
-        ..UnitSeen::default()
-    };
-    let observed = Observed {
-        units: [("kubelet.service".to_owned(), Probe::Seen(unit))].into(),
-        ..Observed::default()
-    };
-    let running = Loop {
-        recent: 3,
+    let observed = Observed::default();
+    let looping = |name: &str, end: Option<&str>, log: &[&str]| Looping {
+        name: name.to_owned(),
         restarts: 7,
+        end: end.map(str::to_owned),
+        log: log.iter().map(|line| (*line).to_owned()).collect(),
     };
     let loops = [
-        ("kubelet.service".to_owned(), running, vec!["F no".into()]),
-        ("etcd".to_owned(), running, Vec::new()),
+        looping("kubelet.service", Some("exit-code (status 1)"), &["F no"]),
+        looping("etcd", None, &[]),
     ];
     let found = look(&observed, |look| look.loops = &loops);
     assert_eq!(kinds(&found), [Kind::UnitCrashLoop, Kind::PodCrashLoop]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use machine_plan::desired::Desired;
 use machine_plan::observed::{Observed, Probe};
 
-use super::{Condition, Crashes, ETCD_SILENCE, Look, Loop, Seen, Source, of, quoted};
+use super::{Condition, Crashes, ETCD_SILENCE, Look, Looping, Seen, Source, of, quoted};
 use crate::clock::{self, Raised};
 use crate::journal::Journal;
 use crate::ledger::{Entry, Ledger};
@@ -34,6 +34,7 @@ pub struct Watch {
     begun: Instant,
     crashes: Crashes,
     quotes: BTreeMap<String, (Instant, Vec<String>)>,
+    ends: BTreeMap<String, String>,
     etcd_silent: Option<Instant>,
 }
 
@@ -46,6 +47,7 @@ impl Watch {
             begun: Instant::now(),
             crashes: Crashes::default(),
             quotes: BTreeMap::new(),
+            ends: BTreeMap::new(),
             etcd_silent: None,
         }
     }
@@ -84,15 +86,16 @@ impl Watch {
         waits.into_iter().chain(wrong).min()
     }
 
-    async fn loops(
-        &mut self,
-        desired: &Desired,
-        observed: &Observed,
-    ) -> Vec<(String, Loop, Vec<String>)> {
+    async fn loops(&mut self, desired: &Desired, observed: &Observed) -> Vec<Looping> {
         let now = self.begun.elapsed();
         let (mut loops, mut pods) = (Vec::new(), Vec::new());
         for (name, probe) in &observed.units {
             let Probe::Seen(unit) = probe else { continue };
+            // While it starts again, its last result is not its last end's.
+            if unit.result != "success" {
+                let end = format!("{} (status {})", unit.result, unit.exit_status);
+                self.ends.insert(name.clone(), end);
+            }
             let seen = Seen {
                 restarts: unit.restarts,
                 up: unit.active_state == "active",
@@ -100,9 +103,18 @@ impl Watch {
             };
             if let Some(running) = self.crashes.note(name, seen, now) {
                 let quote = self.quote(name).await;
-                loops.push((name.clone(), running, quote));
+                let end = self.ends.get(name).cloned();
+                loops.push(Looping {
+                    name: name.clone(),
+                    restarts: running.restarts,
+                    end: Some(end.unwrap_or_else(|| "unknown".to_owned())),
+                    log: quote,
+                });
             } else {
                 self.quotes.remove(name);
+                if unit.restarts == 0 {
+                    self.ends.remove(name);
+                }
             }
         }
         for (name, restarts) in &observed.static_pods {
@@ -117,7 +129,12 @@ impl Watch {
         }
         for (name, running) in pods {
             let log = pods::last_lines(name, &desired.hostname);
-            loops.push((name.clone(), running, quoted(&log)));
+            loops.push(Looping {
+                name: name.clone(),
+                restarts: running.restarts,
+                end: None,
+                log: quoted(&log),
+            });
         }
         loops
     }
