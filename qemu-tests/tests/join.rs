@@ -153,7 +153,7 @@ fn pods_reach_each_other(kubeconfig: &Path) -> anyhow::Result<()> {
 
 /// Asks from inside a pod, until it is answered: kube-proxy may be a moment behind.
 fn ask(kubeconfig: &Path, pod: &str, address: &str) -> anyhow::Result<String> {
-    let deadline = Deadline::new(120, format!("{pod} to be answered from {address}"));
+    let deadline = Deadline::new(400, format!("{pod} to be answered from {address}"));
     let to = format!("TCP:{address},connect-timeout=5");
     loop {
         let said = kubectl(

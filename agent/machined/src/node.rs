@@ -131,12 +131,23 @@ impl Node {
                 Role::Worker => Probe::Absent,
             }
         };
+        let endpoint = async {
+            match (desired.role, &entry.bundle.secrets) {
+                (Role::Worker, Some(secrets)) if !kube::kubelet_has_joined() => {
+                    match endpoint::answers(&entry.bundle.config, secrets).await {
+                        true => Probe::Seen(()),
+                        false => Probe::Absent,
+                    }
+                }
+                _ => Probe::Seen(()),
+            }
+        };
         let node = limited(self.kube.node(&access, &desired.hostname));
         let peers = limited(self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
         let etcd = etcd::health(desired, address);
-        let (units, api_server, node, peers, routes, etcd_health) =
-            futures_util::join!(units, api, node, peers, routes, etcd);
+        let (units, api_server, endpoint, node, peers, routes, etcd_health) =
+            futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
@@ -155,6 +166,7 @@ impl Node {
             bootstrap_ordered: order_is(OrderState::Ordered),
             bootstrap_done: order_is(OrderState::Done),
             api_server,
+            endpoint,
             node,
             peers,
             routes,

@@ -138,6 +138,8 @@ pub struct Observed {
     pub bootstrap_done: bool,
     /// The local API server's `/readyz`: `Absent` is nobody listens.
     pub api_server: Probe<()>,
+    /// On a worker that has not joined: whether the cluster's endpoint answers.
+    pub endpoint: Probe<()>,
     /// This machine's node.
     pub node: Probe<NodeSeen>,
     /// All nodes of the cluster but this one.

@@ -350,3 +350,33 @@ fn a_node_that_went_down_on_purpose_is_uncordoned_and_anothers_cordon_stays() {
     let planned = plan(&desired, &observed, NOW);
     assert_eq!(planned.verdict(Stage::Node), Some(&Verdict::Settled));
 }
+
+#[test]
+fn a_worker_starts_its_kubelet_when_there_is_a_cluster_to_ask() {
+    let document = include_str!("../../../config/tests/documents/frozen/v1/worker.yaml");
+    let bundle = machine_config::read(document.as_bytes()).unwrap();
+    let facts = HostFacts {
+        node_ip: "10.0.2.15".parse().unwrap(),
+        addresses: Vec::new(),
+        resolv_conf_stub: true,
+    };
+    let desired = Desired::new(&bundle.config, &bundle.secrets.unwrap(), &facts, None);
+    let mut observed = fresh(&desired);
+    let started = |observed: &Observed| {
+        let unit = observed.units.get("kubelet.service").and_then(Probe::seen);
+        unit.is_some_and(|unit| unit.active_state == "active")
+    };
+    let end = settle(&desired, &mut observed, 0);
+    assert!(
+        matches!(end.verdict(Stage::Kubelet), Some(Verdict::Blocked { .. })),
+        "{end:?}"
+    );
+    assert!(!started(&observed));
+    observed.endpoint = Probe::Seen(());
+    settle(&desired, &mut observed, 0);
+    assert!(started(&observed));
+    // It runs, and an endpoint that goes away stops nothing.
+    observed.endpoint = Probe::Absent;
+    let end = settle(&desired, &mut observed, 0);
+    assert_eq!(end.verdict(Stage::Kubelet), Some(&Verdict::Settled));
+}

@@ -1,5 +1,7 @@
 //! Supervised units: restarted only when what they read has changed.
 
+use machine_config::Role;
+
 use super::{Look, writes};
 use crate::action::Action;
 use crate::desired::Unit;
@@ -11,6 +13,12 @@ pub(super) fn runtime(look: &Look<'_>) -> Verdict {
 }
 
 pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
+    // Without a certificate and without anybody to ask for one, kubelet ends and is
+    // started again for as long as that lasts, which helps nobody.
+    let asks = look.desired.role == Role::Worker && !told(look, &look.desired.kubelet);
+    if asks && look.observed.endpoint.seen().is_none() {
+        return Verdict::wait("no API server of this cluster answers at its endpoint yet");
+    }
     supervise(look, &look.desired.kubelet)
 }
 
