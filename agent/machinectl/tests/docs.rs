@@ -1,4 +1,5 @@
 //! The commands that the documents tell people to type are commands.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::path::{Path, PathBuf};
 
