@@ -64,7 +64,7 @@ impl Crashes {
         // down after many restarts need not wait for more.
         let begins = recent >= MANY || (seen.restarts >= MANY && !seen.up);
         let calm = seen.up && since + seen.calm <= now;
-        history.looping = begins && !calm || history.looping && !calm;
+        history.looping = (history.looping || begins) && !calm;
         history.looping.then_some(Loop {
             recent,
             restarts: seen.restarts,
