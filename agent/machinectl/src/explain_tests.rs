@@ -63,3 +63,17 @@ fn codes_become_kinds() {
         );
     }
 }
+
+#[test]
+fn every_failure_of_validity_names_the_clocks() {
+    use rustls::Error as E;
+    for error in [
+        E::InvalidCertificate(CertificateError::Expired),
+        E::InvalidCertificate(CertificateError::NotValidYet),
+        E::AlertReceived(AlertDescription::CertificateExpired),
+    ] {
+        let failure = tls_error(&target(), &error);
+        let next = failure.next.unwrap_or_default();
+        assert!(next.contains("clock"), "{error}: {next}");
+    }
+}
