@@ -81,7 +81,8 @@ fn a_cluster_is_made_from_a_few_words_and_is_valid() {
     let out = good(&home, &["validate", "demo/cp1.yaml", "demo/w1.yaml"]);
     assert_eq!(out.lines().count(), 2, "{out}");
     let worker = std::fs::read_to_string(dir.join("w1.yaml")).unwrap();
-    assert!(!worker.contains("PRIVATE KEY"), "a worker gets no key");
+    let keys = worker.matches("BEGIN PRIVATE KEY").count();
+    assert_eq!(keys, 1, "a worker gets its own identity's key and no other");
     let shown = good(&home, &["context", "show"]);
     assert!(
         shown.contains("user: ann") && !shown.contains("PRIVATE"),
