@@ -127,45 +127,46 @@ metadata: {name: web}
 spec: {clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
+/// After a power cut the cluster believes for a while what was, and kube-proxy may be
+/// a moment behind: everything is asked anew until it holds.
 fn pods_reach_each_other(kubeconfig: &Path) -> anyhow::Result<()> {
     let rollout = ["rollout", "status", "daemonset/web", "--timeout=400s"];
     kubectl(kubeconfig, &rollout, 420)?;
+    let deadline = Deadline::new(400, "the pods to reach each other and their service");
+    while let Err(why) = all_answer(kubeconfig) {
+        eprintln!("not yet: {why:#}");
+        deadline.left()?;
+    }
+    Ok(())
+}
+
+fn all_answer(kubeconfig: &Path) -> anyhow::Result<()> {
     let columns =
         "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{\"\\n\"}{end}";
-    let table = kubectl(
-        kubeconfig,
-        &["get", "pods", "-l", "app=web", "-o", columns],
-        60,
-    )?;
-    let pods: Vec<Vec<&str>> = table.lines().map(|l| l.split(' ').collect()).collect();
-    ensure!(pods.len() == 2, "{table}");
-    for (from, to) in [(&pods[0], &pods[1]), (&pods[1], &pods[0])] {
-        let said = ask(kubeconfig, from[0], &format!("{}:8080", to[2]))?;
-        ensure!(
-            said.contains(&format!("from {}", to[1])),
-            "{said:?} of {to:?}"
-        );
-        let said = ask(kubeconfig, from[0], "10.96.7.7:80")?;
+    let get = ["get", "pods", "-l", "app=web", "-o", columns];
+    let table = kubectl(kubeconfig, &get, 60)?;
+    let pods: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let [one, other] = pods.as_slice() else {
+        anyhow::bail!("{} pods: {table}", pods.len());
+    };
+    for (from, to) in [(one, other), (other, one)] {
+        let (&[from, ..], &[_, node, address]) = (from.as_slice(), to.as_slice()) else {
+            anyhow::bail!("a pod has no address: {table}");
+        };
+        let said = ask(kubeconfig, from, &format!("{address}:8080"))?;
+        ensure!(said.contains(&format!("from {node}")), "{said:?} of {to:?}");
+        let said = ask(kubeconfig, from, "10.96.7.7:80")?;
         ensure!(said.contains("from "), "the service says {said:?}");
     }
     Ok(())
 }
 
-/// Asks from inside a pod, until it is answered: kube-proxy may be a moment behind.
+/// Asks from inside a pod.
 fn ask(kubeconfig: &Path, pod: &str, address: &str) -> anyhow::Result<String> {
-    let deadline = Deadline::new(400, format!("{pod} to be answered from {address}"));
     let to = format!("TCP:{address},connect-timeout=5");
-    loop {
-        let said = kubectl(
-            kubeconfig,
-            &["exec", pod, "--", "/usr/bin/socat", "-u", &to, "-"],
-            60,
-        );
-        if let Ok(said) = said
-            && !said.is_empty()
-        {
-            return Ok(said);
-        }
-        deadline.left()?;
-    }
+    let exec = ["exec", pod, "--", "/usr/bin/socat", "-u", &to, "-"];
+    kubectl(kubeconfig, &exec, 60)
 }

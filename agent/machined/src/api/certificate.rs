@@ -16,7 +16,8 @@ const LARGEST: usize = 8 * 1024;
 
 /// Signs the caller's key. Nothing that the request itself says is believed: the name, and what it
 /// answers to, are those of the certificate the caller proved itself by, so that no machine can
-/// become another. What it adds is the address the call came from, which the kernel vouches for.
+/// become another. What it adds to a server's certificate is the address the call came from, which the
+/// kernel vouches for.
 pub(super) fn sign(
     bundle: &Bundle,
     peer: &Peer,
@@ -53,7 +54,10 @@ pub(super) fn sign(
         .and_then(|secrets| secrets.authority(AuthorityKind::Machine))
         .ok_or_else(|| Status::failed_precondition("the machine authority's key is not here"))?;
     let mut ips = names.ips.clone();
-    ips.insert(peer.remote().ip().to_canonical());
+    // Not into what it will ask with again: addresses that it once had would stay its own for ever.
+    if request.purpose() == v1::CertificatePurpose::MachineApi {
+        ips.insert(peer.remote().ip().to_canonical());
+    }
     let leaf = LeafRequest {
         common_name: identity.name.clone(),
         organizations: vec![MACHINE_GROUP.to_owned()],

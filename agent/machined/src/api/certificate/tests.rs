@@ -24,6 +24,7 @@ const API: i32 = v1::CertificatePurpose::MachineApi as i32;
 #[tokio::test]
 async fn a_machine_gets_its_own_names_and_the_address_it_called_from() {
     let caller = cluster().machine("w1");
+    let own = inspect(&caller.certificate_pem).unwrap();
     // What the request says of itself is not believed.
     let asked = SigningRequest::generate("cp1").unwrap();
     let certificate = ask(&caller, asked.csr_pem, API).await.unwrap();
@@ -35,10 +36,34 @@ async fn a_machine_gets_its_own_names_and_the_address_it_called_from() {
     let facts = inspect(&certificate).unwrap();
     assert_eq!(facts.common_name, "w1");
     assert_eq!(facts.organizations, [MACHINE_GROUP]);
-    assert_eq!(facts.dns, inspect(&caller.certificate_pem).unwrap().dns);
+    assert_eq!(facts.dns, own.dns);
     assert_eq!(facts.ips, ["127.0.0.1".parse().unwrap()].into());
     let life = facts.not_after - facts.not_before;
     assert!(life <= 24 * 3600 + 300, "{life} s");
+}
+
+#[test]
+fn the_address_of_a_call_is_in_the_servers_certificate_alone() {
+    let bundle = machine_config::read(cluster().control_plane.as_bytes()).unwrap();
+    let away: std::net::IpAddr = "10.0.0.9".parse().unwrap();
+    let sign = |purpose: v1::CertificatePurpose| {
+        let request = v1::SignCertificateRequest {
+            csr_pem: SigningRequest::generate("w2").unwrap().csr_pem,
+            purpose: purpose.into(),
+        };
+        let signed = sign(&bundle, &from(away), &request, SystemTime::now()).unwrap();
+        inspect(&signed).unwrap().ips.contains(&away)
+    };
+    assert!(sign(v1::CertificatePurpose::MachineApi));
+    assert!(!sign(v1::CertificatePurpose::MachineIdentity));
+}
+
+/// The machine w2, from an address.
+fn from(address: std::net::IpAddr) -> Peer {
+    let caller = cluster().machine("w2");
+    let der = rustls_pki_types::pem::PemObject::from_pem_slice(caller.certificate_pem.as_bytes());
+    let identity = crate::api::peer::Identity::read(&der.unwrap());
+    Peer::new((address, 1).into(), identity, [0; 32])
 }
 
 #[tokio::test]
@@ -71,14 +96,11 @@ async fn what_is_no_request_is_refused() {
 #[test]
 fn a_worker_signs_nothing() {
     let bundle = machine_config::read(cluster().worker.as_bytes()).unwrap();
-    let caller = cluster().machine("w2");
-    let der = rustls_pki_types::pem::PemObject::from_pem_slice(caller.certificate_pem.as_bytes());
-    let identity = crate::api::peer::Identity::read(&der.unwrap());
-    let peer = Peer::new(([10, 0, 0, 2], 1).into(), identity, [0; 32]);
     let request = v1::SignCertificateRequest {
         csr_pem: SigningRequest::generate("w2").unwrap().csr_pem,
         purpose: API,
     };
+    let peer = from("10.0.0.2".parse().unwrap());
     let refused = sign(&bundle, &peer, &request, SystemTime::now()).unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 }
