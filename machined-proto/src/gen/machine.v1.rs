@@ -338,7 +338,8 @@ pub struct ShutdownResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignCertificateRequest {
     /// PKCS#10, PEM, at most 8 KiB. Only its key is taken: the certificate's names
-    /// are those of the caller's certificate and the address it called from.
+    /// are those of the caller's certificate and, for MACHINE_API, the address it
+    /// called from.
     #[prost(string, tag = "1")]
     pub csr_pem: ::prost::alloc::string::String,
     #[prost(enumeration = "CertificatePurpose", tag = "2")]
