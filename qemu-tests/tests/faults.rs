@@ -71,6 +71,29 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     Ok(())
 }
 
+#[test]
+fn a_state_partition_that_cannot_be_mounted_is_said_and_tried_again() -> anyhow::Result<()> {
+    let (image, shop) = (Image::from_env()?, Workshop::new("no-state")?);
+    let spec = Spec {
+        name: "cp1".to_owned(),
+        shell: true,
+        ..Spec::default()
+    };
+    let mut machine = Machine::boot(&image, &shop, &spec)?;
+    machine.console("machined: maintenance", 180)?;
+    let ruin = "dd if=/dev/zero of=/dev/disk/by-partlabel/state bs=1M count=8 conv=fsync";
+    machine.sh(ruin, 60)?;
+    machine.cut_power();
+    let mut machine = Machine::boot(&image, &shop, &spec)?;
+    machine.console("machined: state-unreadable /var: the partition cannot", 120)?;
+    machine.sh("mkfs.ext4 -q -F /dev/disk/by-partlabel/state", 120)?;
+    machine.console("machined: state-unreadable /var is over", 120)?;
+    machine.console("machined: maintenance", 60)?;
+    machine.sh("systemctl is-active systemd-networkd.service", 30)?;
+    shop.done();
+    Ok(())
+}
+
 fn prepared(home: &Path) -> anyhow::Result<(Vec<u8>, String)> {
     let at = |name: &str| home.join(name).display().to_string();
     let folder = at("demo");

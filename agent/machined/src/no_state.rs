@@ -16,8 +16,8 @@ const MOUNTS: [(&str, &str); 2] = [
     ("/var/lib/etcd", "var-lib-etcd.mount"),
 ];
 
-/// What made the places in /var that programs expect; it ran before there was one.
-const PLACES: &str = "systemd-tmpfiles-setup.service";
+/// What makes the places in /var that programs expect: at boot there was no /var to make them in.
+const PLACES: &str = "machined-places.service";
 
 /// All that could not start for want of it, the agent and the network among it.
 const REST: &str = "multi-user.target";
