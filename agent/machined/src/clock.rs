@@ -5,18 +5,8 @@
 //! cannot be before what has certainly happened; that much the agent mends by
 //! itself, once, at its start. A clock that is ahead looks like any other time.
 
-use std::path::Path;
-use std::time::UNIX_EPOCH;
-
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_settime};
-
+use crate::node::clock;
 use crate::status::now_ms;
-
-/// timesyncd touches it whenever a server has told the time.
-const LAST_SYNCHRONIZED: &str = "/var/lib/systemd/timesync/clock";
-/// There while a server's time is in force in this boot.
-const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 
 /// Differences up to this are an inexact clock's, not a wrong one's.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -88,24 +78,13 @@ pub fn floor(now_ms: i64, passed: impl IntoIterator<Item = i64>) -> Option<i64> 
 /// newest generation counts, not the newest time in the ledger: one accepted
 /// under a clock that was ahead is outlived by the next.
 pub fn raise(newest_ms: Option<i64>) -> Result<Option<Raised>, String> {
-    let synchronized = std::fs::metadata(LAST_SYNCHRONIZED).and_then(|facts| facts.modified());
-    let synchronized = synchronized.ok().and_then(|at| {
-        let since = at.duration_since(UNIX_EPOCH).ok()?;
-        i64::try_from(since.as_millis()).ok()
-    });
     let from_ms = now_ms();
-    let Some(to_ms) = floor(from_ms, newest_ms.into_iter().chain(synchronized)) else {
+    let passed = newest_ms.into_iter().chain(clock::last_synchronized_ms());
+    let Some(to_ms) = floor(from_ms, passed) else {
         return Ok(None);
     };
-    let time = TimeSpec::new(to_ms / 1000, 0);
-    clock_settime(ClockId::CLOCK_REALTIME, time)
-        .map_err(|e| format!("cannot set the clock to {}: {e}", day(to_ms)))?;
+    clock::set(to_ms).map_err(|e| format!("cannot set the clock to {}: {e}", day(to_ms)))?;
     Ok(Some(Raised { from_ms, to_ms }))
-}
-
-/// Whether a time server has told the time in this boot.
-pub fn synchronized() -> bool {
-    Path::new(SYNCHRONIZED).exists()
 }
 
 /// Whether a certificate made at one moment has to be made anew at another: its
@@ -116,16 +95,11 @@ pub fn outdated(made_ms: i64, now_ms: i64, half_life_ms: i64) -> bool {
 
 /// A moment's day, UTC.
 pub fn day(ms: i64) -> String {
-    // Days to a civil date, by eras of 400 years that begin in March.
-    let days = ms.div_euclid(DAY_MS) + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{date:02}")
+    match jiff::Timestamp::from_millisecond(ms) {
+        Ok(moment) => moment.strftime("%Y-%m-%d").to_string(),
+        // Beyond the year 9999.
+        Err(_) => format!("{ms} ms after 1970"),
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +126,7 @@ mod tests {
             (NOW, "2025-11-21"),
             (1_735_689_599_999, "2024-12-31"),
             (-1, "1969-12-31"),
+            (i64::MAX, "9223372036854775807 ms after 1970"),
         ] {
             assert_eq!(day(ms), expected, "{ms}");
         }

@@ -2,7 +2,6 @@
 //! say changes. A control plane machine makes it in memory and never writes it; a
 //! worker asks a control plane machine.
 
-mod signer;
 mod worker;
 
 use std::path::PathBuf;

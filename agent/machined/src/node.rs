@@ -3,6 +3,7 @@
 //! nothing.
 
 pub mod certs;
+pub mod clock;
 pub mod drain;
 pub mod endpoint;
 pub mod etcd;
@@ -12,6 +13,7 @@ pub mod kube;
 pub mod pods;
 pub mod room;
 pub mod routes;
+pub mod signer;
 pub mod systemd;
 
 use std::collections::BTreeMap;

@@ -24,9 +24,11 @@ pub(super) fn sign(
     request: &v1::SignCertificateRequest,
     now: SystemTime,
 ) -> Result<String, Status> {
-    let lifetime = match request.purpose() {
-        v1::CertificatePurpose::MachineApi => Lifetime::MACHINE_API,
-        v1::CertificatePurpose::MachineIdentity => Lifetime::LEAF,
+    // A server's certificate of a day proves nobody to anyone it asks: whoever steals one must not
+    // get a year's identity for it.
+    let (lifetime, usage) = match request.purpose() {
+        v1::CertificatePurpose::MachineApi => (Lifetime::MACHINE_API, Usage::Server),
+        v1::CertificatePurpose::MachineIdentity => (Lifetime::LEAF, Usage::Both),
         v1::CertificatePurpose::Unspecified => {
             let purpose = request.purpose;
             return Err(Status::invalid_argument(format!(
@@ -61,7 +63,7 @@ pub(super) fn sign(
     let leaf = LeafRequest {
         common_name: identity.name.clone(),
         organizations: vec![MACHINE_GROUP.to_owned()],
-        usage: Usage::Both,
+        usage,
         dns: names.dns.clone(),
         ips,
         lifetime,

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
-use machine_config::Role;
-use machine_config::generate::{self, ClusterDescription, NodeDescription};
+use machine_config::generate::{self, ClusterDescription, NodeDescription, NodeDocuments};
+use machine_config::{ClusterSecrets, Role};
 use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Secret, Usage};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -38,24 +38,29 @@ pub(crate) struct Cluster {
     pub(crate) config: String,
 }
 
+/// A cluster's secrets and the documents of its machines cp1 and w1.
+pub(crate) fn documents(endpoint: &str) -> (ClusterSecrets, [NodeDocuments; 2]) {
+    let secrets = generate::secrets(SystemTime::now()).unwrap();
+    let secrets = machine_config::read_secrets(secrets.expose().as_bytes()).unwrap();
+    let node = |hostname: &str, role| NodeDescription {
+        hostname: hostname.to_owned(),
+        role,
+    };
+    let description = ClusterDescription {
+        name: "demo".to_owned(),
+        endpoint: endpoint.to_owned(),
+        kubernetes_version: "v1.20.2".to_owned(),
+        nodes: vec![node("cp1", Role::ControlPlane), node("w1", Role::Worker)],
+        ..ClusterDescription::default()
+    };
+    let nodes = generate::documents(&description, &secrets, SystemTime::now()).unwrap();
+    (secrets, nodes.try_into().unwrap())
+}
+
 impl Cluster {
     fn make() -> Self {
-        let secrets = generate::secrets(SystemTime::now()).unwrap();
-        let secrets = machine_config::read_secrets(secrets.expose().as_bytes()).unwrap();
-        let node = |hostname: &str, role| NodeDescription {
-            hostname: hostname.to_owned(),
-            role,
-        };
-        let description = ClusterDescription {
-            name: "demo".to_owned(),
-            endpoint: "10.0.2.15:6443".to_owned(),
-            kubernetes_version: "v1.20.2".to_owned(),
-            nodes: vec![node("cp1", Role::ControlPlane), node("w1", Role::Worker)],
-            ..ClusterDescription::default()
-        };
-        let mut nodes = generate::documents(&description, &secrets, SystemTime::now()).unwrap();
-        let worker = nodes.pop().unwrap().stream().expose().to_owned();
-        let node = nodes.pop().unwrap();
+        let (secrets, [node, worker]) = documents("10.0.2.15:6443");
+        let worker = worker.stream().expose().to_owned();
         let pair = &secrets.machine_ca;
         let key = pair.key.as_ref().unwrap();
         Self {

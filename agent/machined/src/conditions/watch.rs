@@ -173,7 +173,7 @@ impl Watch {
             newest_ms: ledger.get(0).ok().map(|e| e.generation.accepted_ms),
             authority: authority.map(|facts| (facts.not_before, facts.not_after)),
             raised: self.raised,
-            synchronized: clock::synchronized(),
+            synchronized: crate::node::clock::synchronized(),
         }
     }
 }

@@ -9,10 +9,11 @@ use machine_pki::leaf::Lifetime;
 use machine_pki::{Secret, inspect, is_current, issued_by, key_matches};
 use machined_proto::v1::CertificatePurpose;
 
-use super::{credentials, secrets, signer};
+use super::{credentials, secrets};
 use crate::api::Credentials;
 use crate::durable;
 use crate::ledger::Entry;
+use crate::node::signer;
 
 /// What the API shows until a control plane machine has signed: the kept identity
 /// or the enrolled one. With neither, a certificate nobody believes: the agent

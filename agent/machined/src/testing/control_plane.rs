@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use machine_config::generate::{self, ClusterDescription, NodeDescription};
-use machine_config::{Bundle, Role};
+use machine_config::Bundle;
 use machine_plan::desired::Desired;
 use machine_plan::facts::HostFacts;
 use machine_plan::files::RenderedFile;
@@ -18,6 +17,7 @@ use machine_plan::render::{Place, TOKEN_LIFETIME, cluster_admin_kubeconfig};
 use serde_json::Value;
 
 use super::{Process, Scratch};
+use crate::api::fixture;
 use crate::node::kube::{Access, Kube};
 use crate::node::{certs, files};
 
@@ -190,25 +190,8 @@ fn address() -> IpAddr {
 }
 
 fn documents(address: IpAddr) -> [Bundle; 2] {
-    let secrets = generate::secrets(SystemTime::now()).unwrap();
-    let secrets = machine_config::read_secrets(secrets.expose().as_bytes()).unwrap();
-    let node = |hostname: &str, role| NodeDescription {
-        hostname: hostname.to_owned(),
-        role,
-    };
-    let description = ClusterDescription {
-        name: "demo".to_owned(),
-        endpoint: format!("{address}:6443"),
-        kubernetes_version: "v1.20.2".to_owned(),
-        nodes: vec![node("cp1", Role::ControlPlane), node("w1", Role::Worker)],
-        ..ClusterDescription::default()
-    };
-    let nodes = generate::documents(&description, &secrets, std::time::SystemTime::now()).unwrap();
-    let bundles: Vec<_> = nodes
-        .iter()
-        .map(|node| machine_config::read(node.stream().expose().as_bytes()).unwrap())
-        .collect();
-    bundles.try_into().unwrap_or_else(|_| panic!("two nodes"))
+    let (_, nodes) = fixture::documents(&format!("{address}:6443"));
+    nodes.map(|node| machine_config::read(node.stream().expose().as_bytes()).unwrap())
 }
 
 fn desired(bundle: &Bundle, address: IpAddr) -> Desired {

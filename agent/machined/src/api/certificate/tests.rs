@@ -38,6 +38,7 @@ async fn a_machine_gets_its_own_names_and_the_address_it_called_from() {
     assert_eq!(facts.organizations, [MACHINE_GROUP]);
     assert_eq!(facts.dns, own.dns);
     assert_eq!(facts.ips, ["127.0.0.1".parse().unwrap()].into());
+    assert_eq!(facts.usage, Some(machine_pki::Usage::Server));
     let life = facts.not_after - facts.not_before;
     assert!(life <= 24 * 3600 + 300, "{life} s");
 }
@@ -74,6 +75,34 @@ async fn people_cannot_ask_whatever_their_role() {
         let refused = ask(&caller, asked.csr_pem, API).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{group}");
     }
+}
+
+#[tokio::test]
+async fn a_servers_certificate_asks_for_nothing() {
+    let caller = cluster().machine("w1");
+    let asked = SigningRequest::generate("w1").unwrap();
+    let certificate_pem = ask(&caller, asked.csr_pem, API).await.unwrap();
+    let stolen = Issued {
+        certificate_pem,
+        key: asked.key,
+    };
+    // TLS itself refuses it as a client's: no call is ever made.
+    let served = served().await;
+    let asked = SigningRequest::generate("w1").unwrap();
+    let answer = match channel(served.address, Some(&stolen)).await {
+        Err(_) => return,
+        Ok((channel, _)) => {
+            let request = v1::SignCertificateRequest {
+                csr_pem: asked.csr_pem,
+                purpose: v1::CertificatePurpose::MachineIdentity.into(),
+            };
+            MachineServiceClient::new(channel)
+                .sign_certificate(request)
+                .await
+        }
+    };
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(served.audit().is_empty());
 }
 
 #[tokio::test]

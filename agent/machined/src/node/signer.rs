@@ -22,15 +22,15 @@ use tonic::transport::{Channel, Endpoint};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to a control plane machine.
-pub(super) struct Link {
+pub struct Link {
     /// Its address, for messages.
-    pub(super) at: String,
+    pub at: String,
     channel: Channel,
 }
 
 /// Connects to a machine API: at the cluster's endpoint, whichever control plane
 /// machine that leads to holds the authority's key.
-pub(super) async fn connect(
+pub async fn connect(
     (host, port): (&str, u16),
     secrets: &ClusterSecrets,
     own: &MachineIdentity,
@@ -60,7 +60,7 @@ pub(super) async fn connect(
 }
 
 /// Makes a key and has it signed.
-pub(super) async fn sign(
+pub async fn sign(
     link: &Link,
     name: &str,
     purpose: v1::CertificatePurpose,
