@@ -221,6 +221,10 @@ impl Node {
                     .mark(&self.access(entry), name, labels, taints)
                     .await
             }
+            Action::AssignPodCidrs { name, cidrs } => {
+                let access = self.access(entry);
+                self.kube.assign_pod_cidrs(&access, name, cidrs).await
+            }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::UncordonNode { name } => {
                 let client = self.kube.client(&self.access(entry)).await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -75,6 +76,13 @@ pub enum Action {
         /// Taints to have: key, value, effect.
         taints: Vec<(String, String, String)>,
     },
+    /// Give this machine's node, the cluster's first, its pod subnets.
+    AssignPodCidrs {
+        /// The node's name.
+        name: String,
+        /// One per family; what the controller manager would choose.
+        cidrs: Vec<IpNet>,
+    },
     /// Change the kernel's routes to other nodes' pods.
     SetRoutes {
         /// To make, or to point elsewhere.
@@ -104,7 +112,9 @@ impl Action {
             | Self::ReloadUnit { unit, .. }
             | Self::StartUnit { unit, .. } => unit.clone(),
             Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
-            Self::MarkNode { name, .. } | Self::UncordonNode { name } => format!("node {name}"),
+            Self::MarkNode { name, .. }
+            | Self::AssignPodCidrs { name, .. }
+            | Self::UncordonNode { name } => format!("node {name}"),
             Self::SetRoutes { add, remove } => {
                 format!("routes to {} nodes' pods", add.len().max(remove.len()))
             }
@@ -127,6 +137,7 @@ impl fmt::Display for Action {
             Self::StartUnit { .. } => write!(f, "start {object}"),
             Self::ApplyObjects { .. } => write!(f, "apply {object}"),
             Self::MarkNode { .. } => write!(f, "mark {object}"),
+            Self::AssignPodCidrs { .. } => write!(f, "assign pod subnets to {object}"),
             Self::SetRoutes { .. } => write!(f, "set {object}"),
             Self::UncordonNode { .. } => write!(f, "uncordon {object}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),

@@ -65,8 +65,10 @@ pub struct Desired {
     pub kubelet: Unit,
     /// etcd's manifest, written only where a cluster may start or exists.
     pub etcd: Option<RenderedFile>,
-    /// The other static pods.
-    pub control_plane: Vec<RenderedFile>,
+    /// The API server's manifest.
+    pub api_server: Option<RenderedFile>,
+    /// The manifests of what is a client of the API server: controller manager, scheduler.
+    pub controllers: Vec<RenderedFile>,
     /// Objects to apply, in order.
     #[serde(skip)]
     pub objects: Vec<Value>,
@@ -98,10 +100,11 @@ impl Desired {
             };
             pods = render::static_pods(config, facts, &wish, encryption.is_some());
         }
-        let etcd = pods
-            .iter()
-            .position(|p| p.path.ends_with("/etcd.yaml"))
-            .map(|i| pods.remove(i));
+        let mut taken = |name: &str| {
+            let index = pods.iter().position(|p| p.path.ends_with(name));
+            index.map(|i| pods.remove(i))
+        };
+        let (etcd, api_server) = (taken("/etcd.yaml"), taken("/kube-apiserver.yaml"));
         let marks = render::node_marks(config);
         let taint =
             |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
@@ -115,7 +118,8 @@ impl Desired {
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
-            control_plane: pods,
+            api_server,
+            controllers: pods,
             objects: match control_plane {
                 true => objects(config, secrets, token_expires),
                 false => Vec::new(),
@@ -136,6 +140,11 @@ impl Desired {
         }
     }
 
+    /// The subnets of the cluster's first node; `None` where they cannot be foretold.
+    pub fn first_pod_cidrs(&self) -> Option<Vec<ipnet::IpNet>> {
+        render::first_pod_cidrs(&self.config)
+    }
+
     /// The cluster's ranges of pod addresses.
     pub fn pod_subnets(&self) -> &[machine_config::IpNet] {
         self.config.pod_subnets()
@@ -148,7 +157,8 @@ impl Desired {
         of_units
             .chain(&self.authorities)
             .chain(&self.etcd)
-            .chain(&self.control_plane)
+            .chain(&self.api_server)
+            .chain(&self.controllers)
     }
 
     /// Every unit that is looked at.

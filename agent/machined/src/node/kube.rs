@@ -235,6 +235,27 @@ impl Kube {
         Ok(())
     }
 
+    /// Gives a node its pod subnets. The API server refuses other ones than it has.
+    pub async fn assign_pod_cidrs(
+        &self,
+        access: &Access,
+        name: &str,
+        cidrs: &[IpNet],
+    ) -> Result<(), NodeError> {
+        let fail = |why: String| NodeError::Kube {
+            operation: "assign pod subnets to",
+            object: format!("node {name}"),
+            why,
+        };
+        let client = self.client(access).await.map_err(fail)?;
+        let patch = json!({ "spec": { "podCIDR": cidrs.first(), "podCIDRs": cidrs } });
+        Api::<KubeNode>::all(client)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|e| fail(short(&e)))?;
+        Ok(())
+    }
+
     /// A client with these rights; the same one while they last.
     pub async fn client(&self, access: &Access) -> Result<Client, String> {
         let path = &access.kubeconfig;

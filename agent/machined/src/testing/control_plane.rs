@@ -68,7 +68,7 @@ impl ControlPlane {
         );
 
         let ports = Ports::free();
-        let mut manifests = desired.etcd.iter().chain(&desired.control_plane);
+        let mut manifests = desired.etcd.iter().chain(&desired.api_server);
         let mut command = |name: &str| {
             let path = format!("/etc/kubernetes/manifests/{name}.yaml");
             let manifest = manifests.find(|file| file.path == path).unwrap();

@@ -22,6 +22,7 @@ mod network;
 mod objects;
 mod organizations;
 mod pod;
+mod pod_cidrs;
 mod static_pods;
 mod yaml;
 
@@ -41,6 +42,7 @@ pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, leaves, machine_api_leaf
 pub use marks::{NodeMarks, node_marks};
 pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
 pub use pod::MANIFESTS;
+pub use pod_cidrs::first_pod_cidrs;
 pub use static_pods::{ENCRYPTION_CONFIG, static_pods};
 pub use yaml::to_yaml;
 

@@ -30,18 +30,20 @@ pub enum Stage {
     Runtime,
     /// etcd's static pod.
     Etcd,
-    /// The API server's, the controller manager's and the scheduler's.
+    /// The API server's.
     ControlPlane,
     /// kubelet.
     Kubelet,
     /// The local API server answers.
     Api,
-    /// Objects that every cluster has.
-    Cluster,
+    /// The controller manager's and the scheduler's.
+    Controllers,
     /// This machine's node: labels and taints.
     Node,
     /// The built-in network.
     Network,
+    /// Objects that every cluster has.
+    Cluster,
     /// The node is Ready.
     Ready,
     /// Ways to other nodes' pods.
@@ -59,9 +61,10 @@ impl Stage {
             Self::ControlPlane => "control-plane",
             Self::Kubelet => "kubelet",
             Self::Api => "api",
-            Self::Cluster => "cluster",
+            Self::Controllers => "controllers",
             Self::Node => "node",
             Self::Network => "network",
+            Self::Cluster => "cluster",
             Self::Ready => "ready",
             Self::Routes => "routes",
         }
@@ -81,7 +84,7 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 12] = [
+const TABLE: [(Stage, &[Stage], Rule); 13] = [
     (Stage::Host, &[], host::plan),
     (Stage::Certs, &[Stage::Host], certs::plan),
     (Stage::Runtime, &[Stage::Host], units::runtime),
@@ -97,9 +100,18 @@ const TABLE: [(Stage, &[Stage], Rule); 12] = [
         &[Stage::ControlPlane, Stage::Kubelet],
         cluster::api,
     ),
-    (Stage::Cluster, &[Stage::Api], cluster::objects),
-    (Stage::Node, &[Stage::Kubelet, Stage::Api], node::mark),
-    (Stage::Network, &[Stage::Kubelet, Stage::Api], node::network),
+    // Clients of the API server that end when none answers: started beside it they would take
+    // the processor that it starts with, end, and come back after kubelet's pauses.
+    (Stage::Controllers, &[Stage::Api], pods::controllers),
+    // A node can be read and written some time before the API server calls itself ready.
+    (Stage::Node, &[Stage::Kubelet], node::mark),
+    (Stage::Network, &[Stage::Kubelet], node::network),
+    // After the network: these objects let others join, and until one can, this node is alone.
+    (
+        Stage::Cluster,
+        &[Stage::Api, Stage::Network],
+        cluster::objects,
+    ),
     (Stage::Ready, &[Stage::Node, Stage::Network], node::ready),
     // After Ready, which needs none: a peer that cannot be reached is no fault of this node.
     (Stage::Routes, &[Stage::Network], routes::plan),

@@ -45,10 +45,24 @@ pub(super) fn network(look: &Look<'_>) -> Verdict {
         Ok(node) => node,
         Err(verdict) => return verdict,
     };
-    if node.pod_cidrs.is_empty() {
-        return Verdict::wait("the controller manager has not given this node a pod subnet yet");
+    if !node.pod_cidrs.is_empty() {
+        return Verdict::act(writes(look.observed, &look.desired.cni(&node.pod_cidrs)));
     }
-    Verdict::act(writes(look.observed, &look.desired.cni(&node.pod_cidrs)))
+    let Some(cidrs) = look.desired.first_pod_cidrs().filter(|_| alone(look)) else {
+        return Verdict::wait("the controller manager has not given this node a pod subnet yet");
+    };
+    // The file first: kubelet looks at the network once more when it sees its subnet, and
+    // calls the node Ready then, or a period later.
+    let mut actions = writes(look.observed, &look.desired.cni(&cidrs));
+    let name = look.desired.hostname.clone();
+    actions.push(Action::AssignPodCidrs { name, cidrs });
+    Verdict::act(actions)
+}
+
+// The order is finished after the objects are applied that let others join, so
+// while it stands no other node has, or can be given, a subnet.
+fn alone(look: &Look<'_>) -> bool {
+    look.observed.bootstrap_ordered && look.observed.peers.seen().is_some_and(Vec::is_empty)
 }
 
 pub(super) fn ready(look: &Look<'_>) -> Verdict {
@@ -60,9 +74,14 @@ pub(super) fn ready(look: &Look<'_>) -> Verdict {
 }
 
 fn registered<'a>(look: &'a Look<'_>) -> Result<&'a NodeSeen, Verdict> {
+    let starting = look.desired.api_server.is_some() && look.observed.api_server.seen().is_none();
     match &look.observed.node {
         Probe::Seen(node) => Ok(node),
         Probe::Absent => Err(Verdict::wait("kubelet has not registered the node yet")),
+        // One reason, said once: the stage of the API server gives the details.
+        Probe::Unreadable(_) if starting => {
+            Err(Verdict::wait("the local API server does not answer yet"))
+        }
         Probe::Unreadable(why) => Err(Verdict::wait(format!("cannot read the node: {why}"))),
     }
 }

@@ -1,8 +1,6 @@
 //! Static pods. A manifest is written when it should be there and never taken
 //! away because something does not answer.
 
-use machine_config::Role;
-
 use super::{Look, writes};
 use crate::observed::Probe;
 use crate::verdict::Verdict;
@@ -38,8 +36,9 @@ pub(super) fn etcd(look: &Look<'_>) -> Verdict {
 }
 
 pub(super) fn control_plane(look: &Look<'_>) -> Verdict {
-    match look.desired.role {
-        Role::ControlPlane => Verdict::act(writes(look.observed, &look.desired.control_plane)),
-        Role::Worker => Verdict::Settled,
-    }
+    Verdict::act(writes(look.observed, &look.desired.api_server))
+}
+
+pub(super) fn controllers(look: &Look<'_>) -> Verdict {
+    Verdict::act(writes(look.observed, &look.desired.controllers))
 }

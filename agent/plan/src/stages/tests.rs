@@ -87,6 +87,11 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
                 node.taints.extend(taints.iter().cloned());
             }
         }
+        Action::AssignPodCidrs { cidrs, .. } => {
+            if let Probe::Seen(node) = &mut observed.node {
+                node.pod_cidrs.clone_from(cidrs);
+            }
+        }
         Action::SetRoutes { add, remove } => {
             let Probe::Seen(routes) = &mut observed.routes else {
                 panic!("set unseen")
@@ -103,21 +108,19 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
 
 /// What kubelet and the control plane do by themselves once they can.
 fn cluster(desired: &Desired, observed: &mut Observed) {
-    let manifests = desired.etcd.iter().chain(&desired.control_plane);
-    let all = manifests
-        .into_iter()
-        .all(|m| observed.has_file(&m.path, &m.digest(), m.mode));
+    let written = |m: &RenderedFile| observed.has_file(&m.path, &m.digest(), m.mode);
+    let serves = desired.etcd.iter().chain(&desired.api_server).all(written);
+    let controlled = desired.controllers.iter().all(written);
     let kubelet = observed.units.get("kubelet.service").and_then(Probe::seen);
-    if all && kubelet.is_some_and(|u| u.active_state == "active") {
+    if serves && kubelet.is_some_and(|u| u.active_state == "active") {
         observed.etcd_data = Probe::Seen(());
         observed.api_server = Probe::Seen(());
         if observed.node.seen().is_none() {
-            let pod_cidrs = vec!["10.244.0.0/24".parse().unwrap()];
-            observed.node = Probe::Seen(NodeSeen {
-                pod_cidrs,
-                ..NodeSeen::default()
-            });
+            observed.node = Probe::Seen(NodeSeen::default());
         }
+    }
+    if controlled && let Probe::Seen(node) = &mut observed.node {
+        node.pod_cidrs = vec!["10.244.0.0/24".parse().unwrap()];
     }
     let network = observed.files.contains_key(crate::desired::CNI_FILE);
     if let Probe::Seen(node) = &mut observed.node {
@@ -187,6 +190,52 @@ fn an_order_leads_to_a_ready_node_also_when_effects_are_lost() {
         let end = settle(&desired, &mut observed, lose);
         assert!(end.settled(), "every {lose}th effect lost: {end:?}");
         assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
+    }
+}
+
+#[test]
+fn only_the_first_node_of_a_cluster_is_given_subnets_here() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        peers: Probe::Seen(Vec::new()),
+        ..fresh(&desired)
+    };
+    assert!(settle(&desired, &mut observed, 0).settled());
+    let without = |observed: &Observed| Observed {
+        node: Probe::Seen(NodeSeen::default()),
+        ..observed.clone()
+    };
+    let (mut early, mut later) = (without(&observed), without(&observed));
+    early.bootstrap_ordered = true;
+    let verdict = plan(&desired, &early, NOW);
+    let Some(Verdict::Act { actions }) = verdict.verdict(Stage::Network) else {
+        panic!("{verdict:?}")
+    };
+    let cidrs = vec!["10.244.0.0/24".parse().unwrap()];
+    let name = desired.hostname.clone();
+    assert_eq!(actions, &[Action::AssignPodCidrs { name, cidrs }]);
+    // Before anything that lets others join.
+    assert_eq!(
+        verdict.verdict(Stage::Cluster),
+        Some(&Verdict::Held { by: Stage::Network })
+    );
+
+    // Others may be there by now, known or not: the controller manager's business.
+    early.peers = Probe::Seen(vec![peer("n1", "10.0.2.16", "10.244.0.0/24")]);
+    later.bootstrap_ordered = false;
+    for observed in [early, later] {
+        let now = plan(&desired, &observed, NOW);
+        let verdict = now.verdict(Stage::Network);
+        assert!(matches!(verdict, Some(Verdict::Blocked { .. })), "{now:?}");
+    }
+}
+
+#[test]
+fn every_need_comes_before_who_needs_it() {
+    for (index, (stage, needs, _)) in TABLE.iter().enumerate() {
+        let earlier = |need| TABLE[..index].iter().any(|(stage, ..)| stage == need);
+        assert!(needs.iter().all(earlier), "{stage:?} needs {needs:?}");
     }
 }
 

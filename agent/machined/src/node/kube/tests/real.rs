@@ -110,11 +110,18 @@ async fn a_node_is_marked_and_no_taint_is_lost() {
         "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": NODE, "labels": { "theirs": "stays" } },
         "spec": {
-            "podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"],
             "taints": [{ "key": "theirs", "effect": "NoExecute" }],
         },
     });
     printed(cluster.kubectl(&["create", "-f", "-"], &node.to_string()));
+    let cidrs = cluster.desired.first_pod_cidrs().unwrap();
+    for _ in 0..2 {
+        kube.assign_pod_cidrs(access, NODE, &cidrs).await.unwrap();
+    }
+    let other = ["10.244.1.0/24".parse().unwrap()];
+    let refused = kube.assign_pod_cidrs(access, NODE, &other).await;
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("may not change podCIDR"), "{why}");
     let (labels, taints) = (&cluster.desired.node_labels, &cluster.desired.node_taints);
     assert!(!labels.is_empty() && !taints.is_empty());
     for _ in 0..2 {
