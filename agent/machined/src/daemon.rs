@@ -21,6 +21,7 @@ use crate::hands::Hands;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
+use crate::node::kubelet::Asked;
 use crate::node::systemd::Systemd;
 use crate::node::{Node, facts};
 use crate::pulse;
@@ -90,7 +91,8 @@ pub async fn run() -> anyhow::Result<()> {
     let entry = ledger
         .current()
         .context("the ledger lost the config it has just accepted")?;
-    let identity = Identity::new(&entry, state)?;
+    let asked = Arc::<Asked>::default();
+    let identity = Identity::new(&entry, state, Arc::clone(&asked))?;
     let front = Arc::clone(&identity.front);
     let wake = Wake::default();
     let systemd = Systemd::default();
@@ -109,7 +111,7 @@ pub async fn run() -> anyhow::Result<()> {
         audit,
         journal: journal.clone(),
     };
-    let node = Arc::new(Node::new(systemd.clone(), Arc::clone(&ledger)));
+    let node = Arc::new(Node::new(systemd.clone(), Arc::clone(&ledger), asked));
     let reconciler = Reconciler {
         node: Arc::clone(&node),
         ledger: Arc::clone(&ledger),
@@ -238,8 +240,11 @@ async fn hear(systemd: Systemd, wake: Wake) {
             // It may have been away: a look says that it is back.
             wake.wake();
             let mut changes = std::pin::pin!(changes);
-            while changes.next().await.is_some() {
-                wake.wake();
+            while let Some(unit) = changes.next().await {
+                // Pods come and go as scopes, slices and mounts.
+                if unit.ends_with(".service") {
+                    wake.wake();
+                }
             }
             wake.wake();
         }

@@ -9,13 +9,7 @@ use std::path::Path;
 /// on, fsync, rename, fsync of the directory.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // A fixed name: what a crash leaves behind is overwritten by the next try
-    // and never piles up. There is one writer.
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(".new");
-    let temporary = directory.join(temporary);
+    let temporary = beside(path)?;
     let written = write_new(&temporary, bytes, mode).and_then(|()| {
         std::fs::rename(&temporary, path)?;
         File::open(directory)?.sync_all()
@@ -24,6 +18,26 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Points a symbolic link at a file, in one step.
+pub fn link(path: &Path, target: &Path) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let temporary = beside(path)?;
+    let _ = std::fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(target, &temporary)?;
+    std::fs::rename(&temporary, path)?;
+    File::open(directory)?.sync_all()
+}
+
+// A fixed name: what a crash leaves behind is overwritten by the next try and
+// never piles up. There is one writer.
+fn beside(path: &Path) -> io::Result<std::path::PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(".new");
+    Ok(path.with_file_name(temporary))
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -4,25 +4,30 @@
 
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use machine_config::{ClusterSecrets, MachineIdentity};
+use machine_config::{ClusterSecrets, MachineIdentity, Role};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest};
+use machine_plan::observed::Probe;
 use machine_plan::render::machine_api_leaf;
 
 use crate::api::{Credentials, Front};
 use crate::clock;
 use crate::ledger::{Entry, Ledger};
-use crate::node::{certs, facts};
+use crate::node::kubelet::{self, Asked};
+use crate::node::{certs, facts, signer};
 use crate::reconcile::Wake;
 use crate::status::{Board, now_ms};
 
 /// How often addresses are compared, and a worker that has no certificate of a
 /// control plane's asks again. Reading addresses costs some ten microseconds.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Likewise, while kubelet cannot join without it.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What the API shows, and what it was made from.
 pub struct Identity {
@@ -34,6 +39,8 @@ pub struct Identity {
     signed: Option<i64>,
     /// Where a worker keeps what it proves itself by.
     kept: PathBuf,
+    /// What its kubelet waits for.
+    asked: Arc<Asked>,
 }
 
 #[derive(PartialEq)]
@@ -46,7 +53,7 @@ struct Basis {
 
 impl Identity {
     /// A first certificate. `state`: the agent's folder.
-    pub fn new(entry: &Entry, state: &std::path::Path) -> anyhow::Result<Self> {
+    pub fn new(entry: &Entry, state: &Path, asked: Arc<Asked>) -> anyhow::Result<Self> {
         let basis = Basis::of(entry)?;
         let kept = state.join("identity.pem");
         let (credentials, signed) = match entry.bundle.config.role().is_control_plane() {
@@ -58,6 +65,7 @@ impl Identity {
             basis,
             signed,
             kept,
+            asked,
         })
     }
 
@@ -83,8 +91,32 @@ impl Identity {
                     }
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            let early = match ledger.current() {
+                Some(entry) if waits(&entry) => self.join(&entry, &wake).await,
+                _ => false,
+            };
+            tokio::time::sleep(if early { SOON } else { LOOK }).await;
         }
+    }
+
+    // Returns whether to ask again soon: nobody answers yet, or it is too early.
+    async fn join(&self, entry: &Entry, wake: &Wake) -> bool {
+        let (begun, folder) = (Instant::now(), Path::new(kubelet::PKI));
+        let host = entry.bundle.config.control_plane_endpoint().host();
+        let at = (host, machined_proto::PORT);
+        let refused = match worker::ask_for_kubelet(entry, &self.kept, at, folder).await {
+            Ok(()) => {
+                tracing::info!("kubelet has a certificate signed by {host}");
+                false
+            }
+            Err(e) if signer::too_early(&e) => return true,
+            Err(e) => {
+                self.asked.refused(begun, format!("{e:#}"));
+                true
+            }
+        };
+        wake.wake();
+        refused && self.asked.look(folder, SystemTime::now()) == Probe::Absent
     }
 
     async fn renew(&mut self, entry: &Entry) -> anyhow::Result<bool> {
@@ -123,6 +155,12 @@ impl Basis {
             enrolled: secrets.machine_identity.clone(),
         })
     }
+}
+
+// Whether this is a worker whose kubelet has no certificate.
+fn waits(entry: &Entry) -> bool {
+    entry.bundle.config.role() == Role::Worker
+        && !kubelet::has_certificate(Path::new(kubelet::PKI), SystemTime::now())
 }
 
 fn secrets(entry: &Entry) -> anyhow::Result<&ClusterSecrets> {

@@ -266,6 +266,11 @@ impl Ledger {
         orders::read(&self.directory)
     }
 
+    /// Whether an order is being carried out.
+    pub fn founding(&self) -> bool {
+        orders::founding(&self.directory)
+    }
+
     /// Records that the cluster exists; the order is never acted on again.
     pub fn finish_bootstrap(&self) -> Result<(), LedgerError> {
         let _one_writer = self.lock();

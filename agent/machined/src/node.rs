@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod facts;
 pub mod files;
 pub mod kube;
+pub mod kubelet;
 pub mod pods;
 pub mod room;
 pub mod routes;
@@ -17,7 +18,7 @@ pub mod signer;
 pub mod systemd;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -96,14 +97,16 @@ pub struct Node {
     systemd: systemd::Systemd,
     kube: Arc<kube::Kube>,
     leaves: certs::Seen,
+    asked: Arc<kubelet::Asked>,
     ledger: Arc<Ledger>,
 }
 
 impl Node {
-    /// Connects to the system bus.
-    pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>) -> Self {
+    /// Connects to the system bus. `asked`: what is known of a worker kubelet's certificate.
+    pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>, asked: Arc<kubelet::Asked>) -> Self {
         Self {
             systemd,
+            asked,
             kube: Arc::default(),
             leaves: certs::Seen::default(),
             ledger,
@@ -133,11 +136,15 @@ impl Node {
                 Role::Worker => Probe::Absent,
             }
         };
+        let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
         let endpoint = async {
             match (desired.role, &entry.bundle.secrets) {
-                (Role::Worker, Some(secrets)) if !kube::kubelet_has_joined() => {
+                (Role::Worker, Some(secrets)) if certificate.seen().is_none() => {
                     match endpoint::answers(&entry.bundle.config, secrets).await {
-                        true => Probe::Seen(()),
+                        true => {
+                            self.asked.endpoint_answers();
+                            Probe::Seen(())
+                        }
                         false => Probe::Absent,
                     }
                 }
@@ -169,6 +176,7 @@ impl Node {
             bootstrap_done: order_is(OrderState::Done),
             api_server,
             endpoint,
+            kubelet_certificate: certificate.clone(),
             node,
             peers,
             routes,

@@ -140,6 +140,9 @@ pub struct Observed {
     pub api_server: Probe<()>,
     /// On a worker that has not joined: whether the cluster's endpoint answers.
     pub endpoint: Probe<()>,
+    /// On a worker: its kubelet's certificate. `Unreadable` is that no control
+    /// plane machine signs one.
+    pub kubelet_certificate: Probe<()>,
     /// This machine's node.
     pub node: Probe<NodeSeen>,
     /// All nodes of the cluster but this one.

@@ -447,6 +447,9 @@ pub enum CertificatePurpose {
     MachineApi = 1,
     /// What the machine proves itself by when it asks for the other, for a year.
     MachineIdentity = 2,
+    /// What the machine's kubelet proves itself by to the API server, for a year;
+    /// signed by the Kubernetes authority. UNAVAILABLE while the cluster is being made.
+    KubeletClient = 3,
 }
 impl CertificatePurpose {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -458,6 +461,7 @@ impl CertificatePurpose {
             Self::Unspecified => "CERTIFICATE_PURPOSE_UNSPECIFIED",
             Self::MachineApi => "CERTIFICATE_PURPOSE_MACHINE_API",
             Self::MachineIdentity => "CERTIFICATE_PURPOSE_MACHINE_IDENTITY",
+            Self::KubeletClient => "CERTIFICATE_PURPOSE_KUBELET_CLIENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -466,6 +470,7 @@ impl CertificatePurpose {
             "CERTIFICATE_PURPOSE_UNSPECIFIED" => Some(Self::Unspecified),
             "CERTIFICATE_PURPOSE_MACHINE_API" => Some(Self::MachineApi),
             "CERTIFICATE_PURPOSE_MACHINE_IDENTITY" => Some(Self::MachineIdentity),
+            "CERTIFICATE_PURPOSE_KUBELET_CLIENT" => Some(Self::KubeletClient),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use machine_config::{Bundle, MACHINE_GROUP, Role};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest, PkiError, Usage};
+use machine_plan::render;
 use machined_proto::v1;
 use tonic::Status;
 
@@ -17,25 +18,21 @@ const LARGEST: usize = 8 * 1024;
 /// Signs the caller's key. Nothing that the request itself says is believed: the name, and what it
 /// answers to, are those of the certificate the caller proved itself by, so that no machine can
 /// become another. What it adds to a server's certificate is the address the call came from, which the
-/// kernel vouches for.
+/// kernel vouches for. `founding`: the order to make the cluster is not finished.
 pub(super) fn sign(
     bundle: &Bundle,
     peer: &Peer,
     request: &v1::SignCertificateRequest,
     now: SystemTime,
+    founding: bool,
 ) -> Result<String, Status> {
-    // A server's certificate of a day proves nobody to anyone it asks: whoever steals one must not
-    // get a year's identity for it.
-    let (lifetime, usage) = match request.purpose() {
-        v1::CertificatePurpose::MachineApi => (Lifetime::MACHINE_API, Usage::Server),
-        v1::CertificatePurpose::MachineIdentity => (Lifetime::LEAF, Usage::Both),
-        v1::CertificatePurpose::Unspecified => {
-            let purpose = request.purpose;
-            return Err(Status::invalid_argument(format!(
-                "purpose {purpose} is not known"
-            )));
-        }
-    };
+    let purpose = request.purpose();
+    if purpose == v1::CertificatePurpose::Unspecified {
+        let purpose = request.purpose;
+        return Err(Status::invalid_argument(format!(
+            "purpose {purpose} is not known"
+        )));
+    }
     if request.csr_pem.len() > LARGEST {
         return Err(Status::invalid_argument(format!(
             "csr_pem has {} bytes, more than {LARGEST}",
@@ -51,23 +48,41 @@ pub(super) fn sign(
             "a worker cannot sign: ask a control plane machine",
         ));
     }
-    let secrets = bundle.secrets.as_ref();
-    let authority = secrets
-        .and_then(|secrets| secrets.authority(AuthorityKind::Machine))
-        .ok_or_else(|| Status::failed_precondition("the machine authority's key is not here"))?;
-    let mut ips = names.ips.clone();
-    // Not into what it will ask with again: addresses that it once had would stay its own for ever.
-    if request.purpose() == v1::CertificatePurpose::MachineApi {
-        ips.insert(peer.remote().ip().to_canonical());
-    }
-    let leaf = LeafRequest {
+    let own = |usage, lifetime| LeafRequest {
         common_name: identity.name.clone(),
         organizations: vec![MACHINE_GROUP.to_owned()],
         usage,
         dns: names.dns.clone(),
-        ips,
+        ips: names.ips.clone(),
         lifetime,
     };
+    let (authority, leaf) = match purpose {
+        // A server's certificate of a day proves nobody to anyone it asks: whoever steals one must
+        // not get a year's identity for it.
+        v1::CertificatePurpose::MachineApi => {
+            let mut leaf = own(Usage::Server, Lifetime::MACHINE_API);
+            // Not into what it will ask with again: addresses that it once had would stay its own
+            // for ever.
+            leaf.ips.insert(peer.remote().ip().to_canonical());
+            (AuthorityKind::Machine, leaf)
+        }
+        v1::CertificatePurpose::KubeletClient => {
+            // Until the first node has its pod subnet nobody else may have a node (stages, `Cluster`).
+            if founding {
+                return Err(Status::unavailable(
+                    "the cluster is being made: ask again when its first node has joined",
+                ));
+            }
+            let version = *bundle.config.kubernetes_version();
+            let leaf = render::kubelet_leaf(&identity.name, version);
+            (AuthorityKind::Kubernetes, leaf)
+        }
+        _ => (AuthorityKind::Machine, own(Usage::Both, Lifetime::LEAF)),
+    };
+    let secrets = bundle.secrets.as_ref();
+    let authority = secrets.and_then(|secrets| secrets.authority(authority));
+    let authority =
+        authority.ok_or_else(|| Status::failed_precondition("the authority's key is not here"))?;
     authority
         .sign_csr(&request.csr_pem, &leaf, now)
         .map_err(|e| match e {

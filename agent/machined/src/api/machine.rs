@@ -321,9 +321,13 @@ impl MachineService for Machine {
         complete(async move {
             let current = this.parts.ledger.current();
             let current = current.ok_or_else(|| Status::failed_precondition("no config"))?;
-            let record = Record::new(&peer, "SignCertificate");
-            let sign =
-                move || certificate::sign(&current.bundle, &peer, &request, SystemTime::now());
+            let record =
+                Record::new(&peer, "SignCertificate").object(request.purpose().as_str_name());
+            let founding = this.parts.ledger.founding();
+            let sign = move || {
+                let now = SystemTime::now();
+                certificate::sign(&current.bundle, &peer, &request, now, founding)
+            };
             let result = document::blocking(sign).await?;
             let certificate_pem = this.written_down(record, result, |_| None).await?;
             Ok(Response::new(v1::SignCertificateResponse {

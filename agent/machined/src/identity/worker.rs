@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use anyhow::Context;
 use machine_config::{ClusterSecrets, MachineIdentity};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{Secret, inspect, is_current, issued_by, key_matches};
@@ -13,7 +14,8 @@ use super::{credentials, secrets};
 use crate::api::Credentials;
 use crate::durable;
 use crate::ledger::Entry;
-use crate::node::signer;
+use crate::node::kubelet;
+use crate::node::signer::{self, Link};
 
 /// What the API shows until a control plane machine has signed: the kept identity
 /// or the enrolled one. With neither, a certificate nobody believes: the agent
@@ -29,6 +31,20 @@ pub(super) fn first(entry: &Entry, kept: &Path) -> anyhow::Result<Credentials> {
     }
 }
 
+/// Asks for kubelet's certificate and puts it into its folder.
+pub(super) async fn ask_for_kubelet(
+    entry: &Entry,
+    kept: &Path,
+    at: (&str, u16),
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let (link, _) = connect(entry, kept, at).await?;
+    let name = entry.bundle.config.hostname().as_str();
+    let signed = signer::sign(&link, name, CertificatePurpose::KubeletClient).await?;
+    kubelet::keep(folder, &signed, SystemTime::now())
+        .with_context(|| format!("keep kubelet's certificate in {}", folder.display()))
+}
+
 /// Asks for the day's certificate, and for a new identity when the kept one is
 /// past half its life or was not made here.
 pub(super) async fn ask(
@@ -37,10 +53,7 @@ pub(super) async fn ask(
     at: (&str, u16),
 ) -> anyhow::Result<Credentials> {
     let (secrets, config) = (secrets(entry)?, &entry.bundle.config);
-    let now = SystemTime::now();
-    let own = own(entry, secrets, kept, now)
-        .ok_or_else(|| anyhow::anyhow!("this worker's secrets have no machineIdentity"))?;
-    let link = signer::connect(at, secrets, &own).await?;
+    let (now, (link, own)) = (SystemTime::now(), connect(entry, kept, at).await?);
     let name = config.hostname().as_str();
     if secrets.machine_identity.as_ref() == Some(&own) || past_half(&own.certificate, now) {
         let fresh = signer::sign(&link, name, CertificatePurpose::MachineIdentity).await?;
@@ -55,6 +68,17 @@ pub(super) async fn ask(
         link.at
     );
     Ok(credentials(secrets, fresh.certificate, fresh.key))
+}
+
+async fn connect(
+    entry: &Entry,
+    kept: &Path,
+    at: (&str, u16),
+) -> anyhow::Result<(Link, MachineIdentity)> {
+    let secrets = secrets(entry)?;
+    let own = own(entry, secrets, kept, SystemTime::now())
+        .ok_or_else(|| anyhow::anyhow!("this worker's secrets have no machineIdentity"))?;
+    Ok((signer::connect(at, secrets, &own).await?, own))
 }
 
 /// The kept identity while it is good, else the enrolled one. The enrolled one is

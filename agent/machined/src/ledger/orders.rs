@@ -76,6 +76,12 @@ pub(super) fn finish(directory: &Path) -> Result<(), LedgerError> {
     }
 }
 
+/// Whether a cluster is being made here. What cannot be read may be an order.
+pub(super) fn founding(directory: &Path) -> bool {
+    let order = read(directory);
+    !matches!(order, Ok(order) if order.as_ref().is_none_or(|o| o.state == OrderState::Done))
+}
+
 pub(super) fn read(directory: &Path) -> Result<Option<BootstrapOrder>, LedgerError> {
     let path = directory.join(FILE);
     match std::fs::read(&path) {

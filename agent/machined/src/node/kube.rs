@@ -52,11 +52,6 @@ impl Access {
     }
 }
 
-/// Whether a worker's kubelet has been given its certificate.
-pub fn kubelet_has_joined() -> bool {
-    std::path::Path::new(KUBELET_CERTIFICATE).exists()
-}
-
 #[cfg(test)]
 impl Access {
     /// By any kubeconfig, anywhere.

@@ -59,6 +59,12 @@ pub async fn connect(
     Ok(Link { at, channel })
 }
 
+/// Whether an answer was that it is too early.
+pub fn too_early(error: &anyhow::Error) -> bool {
+    let status = error.downcast_ref::<tonic::Status>();
+    status.is_some_and(|status| status.code() == tonic::Code::Unavailable)
+}
+
 /// Makes a key and has it signed.
 pub async fn sign(
     link: &Link,
@@ -73,7 +79,10 @@ pub async fn sign(
     let answer = MachineServiceClient::new(link.channel.clone())
         .sign_certificate(request)
         .await
-        .map_err(|status| anyhow::anyhow!("{}: {}", link.at, status.message()))?;
+        .map_err(|status| {
+            let why = format!("{}: {}", link.at, status.message());
+            anyhow::Error::new(status).context(why)
+        })?;
     Ok(MachineIdentity {
         certificate: answer.into_inner().certificate_pem,
         key: asked.key,

@@ -107,6 +107,16 @@ pub fn machine_api_leaf(config: &MachineConfig, addresses: &[IpAddr]) -> LeafReq
     }
 }
 
+/// What the kubelet of a node proves itself by: the node authorizer knows it by name and group.
+#[must_use]
+pub fn kubelet_leaf(node: &str, version: KubernetesVersion) -> LeafRequest {
+    client(&node_user(node), groups::NODES, version)
+}
+
+fn node_user(node: &str) -> String {
+    format!("system:node:{node}")
+}
+
 fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     use AuthorityKind::{Etcd, FrontProxy, Kubernetes};
     let version = *config.kubernetes_version();
@@ -191,7 +201,7 @@ fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     } else {
         &everyone
     };
-    let node = format!("system:node:{}", config.hostname());
+    let node = node_user(config.hostname().as_str());
     let mut table = vec![
         ("admin.conf", "kubernetes-admin", groups::ADMIN, &everyone),
         ("kubelet.conf", node.as_str(), groups::NODES, kubelet_server),

@@ -38,7 +38,7 @@ pub use images::EMBEDDED_BINARIES;
 pub use kubeconfig::{bootstrap_kubeconfig, kubeconfig};
 pub use kubelet::kubelet;
 pub use leaf_fitness::Why;
-pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, leaves, machine_api_leaf};
+pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf};
 pub use marks::{NodeMarks, node_marks};
 pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
 pub use pod::MANIFESTS;

@@ -422,8 +422,20 @@ fn a_worker_starts_its_kubelet_when_there_is_a_cluster_to_ask() {
     );
     assert!(!started(&observed));
     observed.endpoint = Probe::Seen(());
+    let end = settle(&desired, &mut observed, 0);
+    assert!(
+        matches!(end.verdict(Stage::Kubelet), Some(Verdict::Blocked { .. })),
+        "its certificate may come any moment: {end:?}"
+    );
+    observed.kubelet_certificate = Probe::Unreadable("port 50000 is closed".to_owned());
     settle(&desired, &mut observed, 0);
-    assert!(started(&observed));
+    assert!(started(&observed), "by token");
+    // A certificate that comes after all is a reason to start anew, once.
+    observed.kubelet_certificate = Probe::Seen(());
+    let now = plan(&desired, &observed, NOW);
+    let verdict = now.verdict(Stage::Kubelet);
+    assert!(matches!(verdict, Some(Verdict::Act { .. })), "{now:?}");
+    settle(&desired, &mut observed, 0);
     // It runs, and an endpoint that goes away stops nothing.
     observed.endpoint = Probe::Absent;
     let end = settle(&desired, &mut observed, 0);

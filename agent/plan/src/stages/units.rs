@@ -9,26 +9,52 @@ use crate::observed::Probe;
 use crate::verdict::Verdict;
 
 pub(super) fn runtime(look: &Look<'_>) -> Verdict {
-    supervise(look, &look.desired.runtime)
+    let unit = &look.desired.runtime;
+    supervise(look, unit, &unit.inputs)
 }
 
 pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
-    // Without a certificate and without anybody to ask for one, kubelet ends and is
-    // started again for as long as that lasts, which helps nobody.
-    let asks = look.desired.role == Role::Worker && !told(look, &look.desired.kubelet);
-    if asks && look.observed.endpoint.seen().is_none() {
-        return Verdict::wait("no API server of this cluster answers at its endpoint yet");
+    let unit = &look.desired.kubelet;
+    if look.desired.role != Role::Worker {
+        return supervise(look, unit, &unit.inputs);
     }
-    supervise(look, &look.desired.kubelet)
+    let certificate = &look.observed.kubelet_certificate;
+    let by_token = format!("{} by token", unit.inputs);
+    let inputs = match certificate {
+        Probe::Seen(()) => &unit.inputs,
+        _ => &by_token,
+    };
+    if !told_inputs(look, unit.name, inputs) {
+        match certificate {
+            Probe::Seen(()) => {}
+            // Without a certificate and without anybody to ask for one, kubelet ends and is
+            // started again for as long as that lasts, which helps nobody.
+            _ if look.observed.endpoint.seen().is_none() => {
+                return Verdict::wait("no API server of this cluster answers at its endpoint yet");
+            }
+            Probe::Absent => {
+                return Verdict::wait(
+                    "no control plane machine has signed kubelet's certificate yet",
+                );
+            }
+            // It asks Kubernetes itself then, with a token that lasts a day.
+            Probe::Unreadable(_) => {}
+        }
+    }
+    supervise(look, unit, inputs)
 }
 
 /// Whether the unit was started with its present inputs in this boot.
 pub(super) fn told(look: &Look<'_>, unit: &Unit) -> bool {
-    let seen = look.observed.units.get(unit.name).and_then(Probe::seen);
-    seen.and_then(|u| u.inputs.as_deref()) == Some(unit.inputs.as_str())
+    told_inputs(look, unit.name, &unit.inputs)
 }
 
-fn supervise(look: &Look<'_>, unit: &Unit) -> Verdict {
+fn told_inputs(look: &Look<'_>, name: &str, inputs: &str) -> bool {
+    let seen = look.observed.units.get(name).and_then(Probe::seen);
+    seen.and_then(|u| u.inputs.as_deref()) == Some(inputs)
+}
+
+fn supervise(look: &Look<'_>, unit: &Unit, inputs: &str) -> Verdict {
     let seen = match look.observed.units.get(unit.name) {
         Some(Probe::Seen(seen)) => seen,
         Some(Probe::Unreadable(why)) => {
@@ -42,8 +68,9 @@ fn supervise(look: &Look<'_>, unit: &Unit) -> Verdict {
         }
     };
     let mut actions = writes(look.observed, &unit.files);
-    let (name, inputs) = (unit.name.to_owned(), unit.inputs.clone());
-    if !told(look, unit) || !actions.is_empty() {
+    let told = told_inputs(look, unit.name, inputs);
+    let (name, inputs) = (unit.name.to_owned(), inputs.to_owned());
+    if !told || !actions.is_empty() {
         actions.push(Action::RestartUnit { unit: name, inputs });
         return Verdict::act(actions);
     }

@@ -52,11 +52,32 @@ fn the_address_of_a_call_is_in_the_servers_certificate_alone() {
             csr_pem: SigningRequest::generate("w2").unwrap().csr_pem,
             purpose: purpose.into(),
         };
-        let signed = sign(&bundle, &from(away), &request, SystemTime::now()).unwrap();
+        let signed = sign(&bundle, &from(away), &request, SystemTime::now(), false).unwrap();
         inspect(&signed).unwrap().ips.contains(&away)
     };
     assert!(sign(v1::CertificatePurpose::MachineApi));
     assert!(!sign(v1::CertificatePurpose::MachineIdentity));
+}
+
+#[test]
+fn a_kubelets_certificate_is_its_nodes_and_none_is_signed_while_the_cluster_is_made() {
+    let bundle = machine_config::read(cluster().control_plane.as_bytes()).unwrap();
+    let request = v1::SignCertificateRequest {
+        csr_pem: SigningRequest::generate("system:node:cp1").unwrap().csr_pem,
+        purpose: v1::CertificatePurpose::KubeletClient.into(),
+    };
+    let peer = from("10.0.0.9".parse().unwrap());
+    let sign = |founding| sign(&bundle, &peer, &request, SystemTime::now(), founding);
+    let signed = sign(false).unwrap();
+    let facts = inspect(&signed).unwrap();
+    assert_eq!(facts.common_name, "system:node:w2");
+    assert_eq!(facts.organizations, ["system:nodes"]);
+    assert_eq!(facts.usage, Some(machine_pki::Usage::Client));
+    assert!(facts.dns.is_empty() && facts.ips.is_empty());
+    let secrets = bundle.secrets.as_ref().unwrap();
+    assert!(issued_by(&signed, &secrets.kubernetes_ca.certificate));
+    assert!(!issued_by(&signed, &secrets.machine_ca.certificate));
+    assert_eq!(sign(true).unwrap_err().code(), Code::Unavailable);
 }
 
 /// The machine w2, from an address.
@@ -130,6 +151,6 @@ fn a_worker_signs_nothing() {
         purpose: API,
     };
     let peer = from("10.0.0.2".parse().unwrap());
-    let refused = sign(&bundle, &peer, &request, SystemTime::now()).unwrap_err();
+    let refused = sign(&bundle, &peer, &request, SystemTime::now(), false).unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 }

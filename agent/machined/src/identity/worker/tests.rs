@@ -49,6 +49,41 @@ async fn a_worker_asks_with_what_it_was_enrolled_with_and_keeps_its_own_from_the
     assert_eq!(load(&kept).unwrap(), own, "asked for again without need");
 }
 
+#[tokio::test]
+async fn a_kubelet_gets_its_certificate_once_the_cluster_is_made() {
+    let control_plane = served().await;
+    let directory = tempfile::tempdir().unwrap();
+    let worker = enrolled(directory.path(), &cluster().worker);
+    let entry = worker.current().unwrap();
+    let (kept, pki) = (
+        directory.path().join("identity.pem"),
+        directory.path().join("pki"),
+    );
+    let at = ("127.0.0.1", control_plane.address.port());
+    control_plane.ledger.order_bootstrap("admin").unwrap();
+    let why = ask_for_kubelet(&entry, &kept, at, &pki).await.unwrap_err();
+    assert!(signer::too_early(&why), "{why:#}");
+    let nobody = ("127.0.0.1", 1);
+    let why = ask_for_kubelet(&entry, &kept, nobody, &pki)
+        .await
+        .unwrap_err();
+    assert!(!signer::too_early(&why), "{why:#}");
+    assert!(!pki.exists());
+
+    control_plane.ledger.finish_bootstrap().unwrap();
+    ask_for_kubelet(&entry, &kept, at, &pki).await.unwrap();
+    assert!(kubelet::has_certificate(&pki, SystemTime::now()));
+    let current = std::fs::read_to_string(pki.join("kubelet-client-current.pem")).unwrap();
+    assert_eq!(inspect(&current).unwrap().common_name, "system:node:w1");
+    let authority = &entry.bundle.secrets.as_ref().unwrap().kubernetes_ca;
+    assert!(issued_by(&current, &authority.certificate));
+    let from = current.find("-----BEGIN PRIVATE KEY-----").unwrap();
+    assert!(key_matches(
+        &current,
+        &Secret::new(current[from..].to_owned())
+    ));
+}
+
 #[test]
 fn what_is_kept_is_used_only_while_it_fits() {
     let directory = tempfile::tempdir().unwrap();
