@@ -1,6 +1,7 @@
 //! A second machine joins as a worker: enrolled before there is a cluster to join,
 //! it serves its own API at once, waits, joins, and carries pods that machines on
-//! both sides can reach. Then the power goes, and it comes back by itself.
+//! both sides can reach. Then it is rebooted: what can run elsewhere leaves first, and
+//! it comes back by itself.
 
 use std::path::Path;
 
@@ -29,7 +30,7 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
         })
     };
     let (cp1, w1) = (spec("cp1")?, spec("w1")?);
-    let worker = Machine::boot(&image, &shop, &w1)?;
+    let mut worker = Machine::boot(&image, &shop, &w1)?;
     let w1_node = enrol(home, &demo, &worker, &w1, "10.5.0.12")?;
     // There is no cluster: the worker says what it waits for, to whoever asks.
     worker.console("w1 serves the machine API, generation 1", 120)?;
@@ -60,19 +61,46 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
     kubectl(&kubeconfig, &ready, 90)?;
     // What the worker shows by now was signed by the control plane.
     let signed = Deadline::new(120, "the control plane to sign the worker's key");
-    while !machinectl(home, &["events", "-n", &cp1_node], 60)?.contains("SignCertificate") {
+    while !machinectl(home, &["events", "-n", &cp1_node], 60)?.contains("PURPOSE_MACHINE_API") {
         signed.left()?;
     }
+    // So was its kubelet's: nobody spent a token, which lives but a day.
+    let asked = ["get", "csr", "-o", "jsonpath={.items[*].spec.username}"];
+    let asked = kubectl(&kubeconfig, &asked, 60)?;
+    ensure!(!asked.contains("system:bootstrap"), "{asked}");
 
     apply(home, &kubeconfig, "web.yaml", WEB)?;
     pods_reach_each_other(&kubeconfig)?;
 
-    worker.cut_power();
+    let place = [
+        "get",
+        "pods",
+        "-l",
+        "app=roams",
+        "-o",
+        "jsonpath={.items[*].spec.nodeName}",
+    ];
+    let at = kubectl(&kubeconfig, &place, 60)?;
+    ensure!(at == "w1", "it roams at {at:?} already");
+    machinectl(
+        home,
+        &["reboot", "-n", &w1_node, "--drain-timeout", "4m"],
+        60,
+    )?;
+    worker.ended(900)?;
+    // It runs elsewhere while the machine is away: evicted, not only stopped.
+    let rollout = ["rollout", "status", "deployment/roams", "--timeout=200s"];
+    kubectl(&kubeconfig, &rollout, 220)?;
+    let at = kubectl(&kubeconfig, &place, 60)?;
+    ensure!(at == "cp1", "not drained: it is at {at:?}");
     let worker = Machine::boot(&image, &shop, &w1)?;
     let w1_node = format!("w1={}", worker.api);
     worker.console("w1 serves the machine API", 120)?;
     let back = ["status", "-n", &w1_node, "--wait", "--timeout", "20m"];
     machinectl(home, &back, 1200)?;
+    let cordoned = ["get", "node", "w1", "-o", "jsonpath={.spec.unschedulable}"];
+    let cordoned = kubectl(&kubeconfig, &cordoned, 60)?;
+    ensure!(cordoned.is_empty(), "still cordoned: {cordoned}");
     pods_reach_each_other(&kubeconfig)?;
     shop.done();
     Ok(())
@@ -121,13 +149,29 @@ spec:
         volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
       volumes: [{name: usr, hostPath: {path: /usr}}]
 ---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: roams}
+spec:
+  selector: {matchLabels: {app: roams}}
+  template:
+    metadata: {labels: {app: roams}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 100,
+        preference: {matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [w1]}]}}]}}
+      containers: [{name: main, image: "localhost/machined/embedded:1", imagePullPolicy: Never,
+        command: [/usr/bin/sleep, "100000"],
+        volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
+      volumes: [{name: usr, hostPath: {path: /usr}}]
+---
 apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
-/// After a power cut the cluster believes for a while what was, and kube-proxy may be
+/// After a reboot the cluster believes for a while what was, and kube-proxy may be
 /// a moment behind: everything is asked anew until it holds.
 fn pods_reach_each_other(kubeconfig: &Path) -> anyhow::Result<()> {
     let rollout = ["rollout", "status", "daemonset/web", "--timeout=400s"];
