@@ -244,9 +244,9 @@ fn a_try_goes_back(home: &Path, node: &str, config: &str) -> anyhow::Result<()> 
     }
 }
 
-const KILLS: &str = "(n=0; for pause in 1 1 1 2 2 3 3 5 5 8 8 13 13 21; do sleep $pause; \
+const KILLS: &str = "{ (n=0; for pause in 1 1 1 2 2 3 3 5 5 8 8 13 13 21; do sleep $pause; \
     systemctl kill -s KILL machined.service && n=$((n+1)); done; \
-    echo story: the agent was killed $n times >/dev/console) >/dev/null 2>&1 </dev/null &";
+    echo story: the agent was killed $n times >/dev/console) >/dev/null 2>&1 </dev/null & }";
 
 fn a_killed_agent_goes_on(
     home: &Path,

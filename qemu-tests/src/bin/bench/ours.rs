@@ -9,9 +9,18 @@ use crate::agent::{self, Agent, PROBE, UNIT};
 use crate::guest::{node_ready, unit};
 use crate::settings::Settings;
 
-/// Boots a machine, gives it its config, and returns the seconds until its node is
-/// Ready. The clock starts before the config is sent, so enrolment counts too.
-pub fn round(settings: &Settings, round: usize) -> anyhow::Result<(f64, Agent)> {
+/// One round.
+pub struct Ours {
+    /// Seconds from before the config is sent, so that enrolment counts too, to a Ready node.
+    pub ready: f64,
+    /// From there as well, until all is as desired: the cluster's objects and kube-proxy's applied.
+    pub settled: f64,
+    /// The agent afterwards.
+    pub agent: Agent,
+}
+
+/// Boots a machine and gives it its config.
+pub fn round(settings: &Settings, round: usize) -> anyhow::Result<Ours> {
     let shop = Workshop::new(&format!("bench-ours-{round}"))?;
     let home = shop.path();
     let at = |name: &str| home.join(name).display().to_string();
@@ -45,14 +54,19 @@ pub fn round(settings: &Settings, round: usize) -> anyhow::Result<(f64, Agent)> 
     machinectl(home, &["bootstrap", "-n", &node], 60)?;
     let words = ["kubeconfig", "-n", &node, "--server", &machine.kube, "-o"];
     machinectl(home, &[&words[..], &[kubeconfig.as_str()]].concat(), 60)?;
-    let ready = node_ready(&machine, Path::new(&kubeconfig))? - start;
-    eprintln!(
-        "bench: machined: node Ready after {:.1} s",
-        ready.as_secs_f64()
-    );
+    let ready = (node_ready(&machine, Path::new(&kubeconfig))? - start).as_secs_f64();
+    eprintln!("bench: machined: node Ready after {ready:.1} s");
+    let wait = ["status", "-n", &node, "--wait", "--timeout", "10m"];
+    machinectl(home, &wait, 600)?;
+    let settled = start.elapsed().as_secs_f64();
+    eprintln!("bench: machined: settled after {settled:.1} s");
 
     let agent = agent::watch(home, &node)?;
     machine.cut_power();
     shop.done();
-    Ok((ready.as_secs_f64(), agent))
+    Ok(Ours {
+        ready,
+        settled,
+        agent,
+    })
 }

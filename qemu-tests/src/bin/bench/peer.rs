@@ -15,6 +15,14 @@ const UNIT: &str = "[Unit]\nDescription=Bench peer\nAfter=basic.target systemd-n
     ExecStartPre=/usr/bin/mount -t erofs -o ro /dev/disk/by-id/virtio-extra /run/bench\n\
     ExecStart=/usr/bin/sh /run/bench/SCRIPT\n";
 
+/// One round.
+pub struct Round {
+    /// Seconds from the start of `kubeadm init` to a Ready node.
+    pub ready: f64,
+    /// Seconds that `kubeadm init` took, by the guest's clock.
+    pub ended: f64,
+}
+
 /// A machine's disk with the control plane's images in containerd's store.
 pub struct Peer {
     shop: Workshop,
@@ -50,8 +58,8 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Runs `kubeadm init` and returns the seconds until the node is Ready.
-    pub fn round(&self, settings: &Settings, round: usize) -> anyhow::Result<f64> {
+    /// Runs `kubeadm init`.
+    pub fn round(&self, settings: &Settings, round: usize) -> anyhow::Result<Round> {
         let name = format!("round-{round}");
         let disk = self.shop.path().join(format!("{name}.qcow2"));
         let made = Command::new("qemu-img")
@@ -74,13 +82,15 @@ impl Peer {
         let start = Instant::now();
         let line = machine.console("bench: admin.conf ", 300)?;
         let kubeconfig = self.kubeconfig(&line)?;
-        let ready = node_ready(&machine, &kubeconfig)? - start;
-        eprintln!(
-            "bench: kubeadm: node Ready after {:.1} s",
-            ready.as_secs_f64()
-        );
+        let ready = (node_ready(&machine, &kubeconfig)? - start).as_secs_f64();
+        eprintln!("bench: kubeadm: node Ready after {ready:.1} s");
+        let said = machine.console("bench: kubeadm ended after ", 600)?;
+        let ended = said.split("ended after ").nth(1);
+        let ended = ended.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        let ended = ended.with_context(|| format!("no time in {said:?}"))?;
+        eprintln!("bench: kubeadm: init ended after {ended:.1} s");
         machine.cut_power();
-        Ok(ready.as_secs_f64())
+        Ok(Round { ready, ended })
     }
 
     /// All rounds held: nothing of them is kept.

@@ -27,6 +27,17 @@ impl Table {
         }
     }
 
+    /// Ours beside a peer's, without a target.
+    pub fn beside(&mut self, figure: &str, unit: &str, ours: &[f64], peer: &[f64]) {
+        let (a, b) = (median(ours), median(peer));
+        let shown = [a, b].map(|value| format!("{} {unit}", number(value)));
+        let [ours, peer] = shown;
+        let row = [figure.to_owned(), ours, peer, format!("{:.3}", a / b)];
+        let [figure, ours, peer, ratio] = row;
+        self.rows
+            .push([figure, ours, peer, ratio, "-".to_owned(), "-".to_owned()]);
+    }
+
     /// Ours against a bound.
     pub fn bound(&mut self, figure: &str, unit: &str, ours: f64, target: f64) {
         self.rows.push([
