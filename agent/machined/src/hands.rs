@@ -120,7 +120,7 @@ impl api::Hands for Hands {
             let name = entry.bundle.config.hostname().to_string();
             let kube = Kube::default();
             let access = node::access(&entry);
-            let client = kube.client(&access);
+            let client = async { kube.client(&access) };
             let tell = |message: String| {
                 self.board.emit("order", "drain", message);
             };

@@ -227,7 +227,7 @@ impl Node {
             }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::UncordonNode { name } => {
-                let client = self.kube.client(&self.access(entry)).await;
+                let client = self.kube.client(&self.access(entry));
                 drain::uncordon(client, name).await
             }
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),

@@ -1,12 +1,15 @@
 //! What tests against real processes share. Nothing here sleeps to get in step:
 //! waits are for something, and have a deadline.
 
+pub(crate) mod api_server;
 pub(crate) mod control_plane;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// A folder that goes with the test, unless the test fails: then it stays and
 /// its place is printed.
@@ -68,10 +71,17 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends it a signal. One that stops it has done so before this returns: its threads are
+    /// stopped one by one, and on a busy machine the last ones could still answer.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+        let id = Pid::from_raw(id).unwrap();
+        kill_process(id, signal).unwrap();
+        if signal == Signal::STOP {
+            // Its end is left for whoever waits for that.
+            let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(id), either).unwrap();
+        }
     }
 }
 

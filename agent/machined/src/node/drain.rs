@@ -5,13 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::kube::Client;
-use ::kube::api::{Api, EvictParams, ListParams, Patch, PatchParams};
-use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::json;
 
 use super::NodeError;
-use super::kube::short;
+use super::kube::{Client, Error, List, NODES, Node, Patch, Pod, escaped, node_path};
 use crate::boot;
 
 /// Says in which boot this machine cordoned its node; a cordon without it is a
@@ -24,8 +21,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether the mark is there and of an earlier boot: in this one the machine
 /// is still on its way down.
-pub fn cordoned_before(annotations: &Option<BTreeMap<String, String>>) -> bool {
-    let mark = annotations.as_ref().and_then(|a| a.get(MARK));
+pub fn cordoned_before(annotations: &BTreeMap<String, String>) -> bool {
+    let mark = annotations.get(MARK);
     mark.is_some_and(|boot| *boot != boot::boot_id())
 }
 
@@ -36,14 +33,13 @@ pub async fn uncordon(client: Result<Client, String>, name: &str) -> Result<(), 
         object: format!("node {name}"),
         why,
     };
-    let nodes = Api::<Node>::all(client.map_err(fail)?);
+    let client = client.map_err(fail)?;
     let patch = json!({
         "metadata": { "annotations": { MARK: null } },
         "spec": { "unschedulable": null },
     });
-    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-    let patched = nodes.patch(name, &params, &patch).await;
-    patched.map(drop).map_err(|e| fail(short(&e)))
+    let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
+    patched.map_err(|e| fail(e.to_string()))
 }
 
 /// Asks all that can leave to leave, and waits until they have or the limit.
@@ -56,26 +52,22 @@ pub async fn drain(
     let mut left = Vec::new();
     let work = async {
         let client = client.await?;
-        let nodes = Api::<Node>::all(client.clone());
-        let all = nodes.list(&ListParams::default()).await;
-        let all = all.map_err(|e| short(&e))?.items;
-        let Some(own) = all.iter().find(|node| named(node, name)) else {
+        let all = client.get::<List<Node>>(NODES).await;
+        let all = all.map_err(|e| e.to_string())?.items();
+        let own = |node: &&Node| node.metadata.name == name;
+        let Some(this) = all.iter().find(own) else {
             return Err(format!("there is no node {name}"));
         };
-        if !all
-            .iter()
-            .any(|node| !named(node, name) && takes_pods(node))
-        {
+        if !all.iter().any(|node| !own(&node) && takes_pods(node)) {
             return Err("no other node is ready to take the pods".to_owned());
         }
-        if !unschedulable(own) {
+        if !this.spec.unschedulable {
             let patch = json!({
                 "metadata": { "annotations": { MARK: boot::boot_id() } },
                 "spec": { "unschedulable": true },
             });
-            let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-            let patched = nodes.patch(name, &params, &patch).await;
-            patched.map_err(|e| short(&e))?;
+            let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
+            patched.map_err(|e| e.to_string())?;
         }
         evict(&client, name, &mut left, tell).await
     };
@@ -96,10 +88,11 @@ async fn evict(
     left: &mut Vec<String>,
     tell: &(impl Fn(String) + Sync),
 ) -> Result<(), String> {
-    let here = ListParams::default().fields(&format!("spec.nodeName={name}"));
+    let here = format!("spec.nodeName={name}");
+    let here = format!("/api/v1/pods?fieldSelector={}", escaped(&here));
     loop {
-        let pods = Api::<Pod>::all(client.clone()).list(&here).await;
-        let pods: Vec<_> = pods.map_err(|e| short(&e))?.items;
+        let pods = client.get::<List<Pod>>(&here).await;
+        let pods = pods.map_err(|e| e.to_string())?.items();
         let pods: Vec<_> = pods.into_iter().filter(leaves).collect();
         let names: Vec<_> = pods.iter().map(full_name).collect();
         if names != *left {
@@ -112,62 +105,52 @@ async fn evict(
         if pods.is_empty() {
             return Ok(());
         }
-        for pod in pods
-            .iter()
-            .filter(|p| p.metadata.deletion_timestamp.is_none())
-        {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let of = Api::<Pod>::namespaced(client.clone(), namespace);
-            let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        let stay = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+        for pod in pods.iter().filter(stay) {
             // Refused by a budget, or gone already: the next list tells.
-            if let Err(error) = of.evict(pod, &EvictParams::default()).await {
-                tracing::debug!(pod, error = short(&error), "not evicted");
+            if let Err(error) = evict_one(client, pod).await {
+                tracing::debug!(pod = full_name(pod), %error, "not evicted");
             }
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
+async fn evict_one(client: &Client, pod: &Pod) -> Result<(), Error> {
+    let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+    let pods = format!("/api/v1/namespaces/{}/pods", escaped(namespace));
+    let eviction = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": name, "namespace": namespace },
+    });
+    let path = format!("{pods}/{}/eviction", escaped(name));
+    client.post(&path, &eviction).await
+}
+
 /// Whether a pod can run elsewhere: not one of a daemon set, which belongs to
 /// the node, nor a static one's mirror, nor one that has ended.
 fn leaves(pod: &Pod) -> bool {
     let metadata = &pod.metadata;
-    let mirror = metadata.annotations.as_ref();
-    let mirror = mirror.is_some_and(|a| a.contains_key("kubernetes.io/config.mirror"));
-    let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    let daemon = owners.iter().any(|owner| owner.kind == "DaemonSet");
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    let ended = matches!(phase, Some("Succeeded" | "Failed"));
+    let mirror = metadata
+        .annotations
+        .contains_key("kubernetes.io/config.mirror");
+    let mut owners = metadata.owner_references.iter();
+    let daemon = owners.any(|owner| owner.kind == "DaemonSet");
+    let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
     !mirror && !daemon && !ended
 }
 
 fn takes_pods(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref());
-    let ready = conditions.unwrap_or_default().iter();
-    let mut ready = ready.filter(|c| c.type_ == "Ready" && c.status == "True");
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref());
-    let mut taints = taints.unwrap_or_default().iter();
-    ready.next().is_some()
-        && !unschedulable(node)
+    let mut taints = node.spec.taints.iter();
+    node.ready().is_some_and(|c| c.status == "True")
+        && !node.spec.unschedulable
         && !taints.any(|t| t.effect != "PreferNoSchedule")
 }
 
-fn unschedulable(node: &Node) -> bool {
-    let spec = node.spec.as_ref();
-    spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
-}
-
-fn named(node: &Node, name: &str) -> bool {
-    node.metadata.name.as_deref() == Some(name)
-}
-
 fn full_name(pod: &Pod) -> String {
-    let part = |name: &Option<String>| name.clone().unwrap_or_default();
     let metadata = &pod.metadata;
-    format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
+    format!("{}/{}", metadata.namespace, metadata.name)
 }
 
 fn shown(names: &[String]) -> String {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use kube::{Client, Config};
 use machine_config::{ClusterSecrets, MachineConfig};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+
+use super::kube::{Client, Door, Error};
 
 /// The longest the question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,17 +16,13 @@ pub async fn answers(config: &MachineConfig, secrets: &ClusterSecrets) -> bool {
     let Some(client) = client(config, secrets) else {
         return false;
     };
-    let asked = tokio::time::timeout(PATIENCE, client.apiserver_version()).await;
-    matches!(asked, Ok(Ok(_) | Err(kube::Error::Api(_))))
+    let asked = tokio::time::timeout(PATIENCE, client.check("/version")).await;
+    matches!(asked, Ok(Ok(()) | Err(Error::Refused { .. })))
 }
 
 fn client(config: &MachineConfig, secrets: &ClusterSecrets) -> Option<Client> {
-    let url = config.control_plane_endpoint().url().parse().ok()?;
-    let authority = secrets.kubernetes_ca.certificate.as_bytes();
-    let authority = CertificateDer::from_pem_slice(authority).ok()?;
-    let mut asking = Config::new(url);
-    asking.root_cert = Some(vec![authority.to_vec()]);
-    asking.connect_timeout = Some(PATIENCE);
-    asking.proxy_url = None;
-    Client::try_from(asking).ok()
+    let at = config.control_plane_endpoint();
+    let authority = &secrets.kubernetes_ca.certificate;
+    let door = Door::new((at.host(), at.port()), authority, None);
+    door.ok().map(Client::new)
 }

@@ -1,25 +1,39 @@
 //! The cluster's API, as this machine may use it.
 
+mod client;
+mod door;
+mod error;
+mod kubeconfig;
+mod objects;
+mod resource;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use ::kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
-use ::kube::config::{KubeConfigOptions, Kubeconfig};
-use ::kube::core::{ApiResource, GroupVersionKind};
-use ::kube::{Client, Config};
 use futures_util::{Stream, StreamExt};
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Node as KubeNode, NodeSpec, Taint};
 use machine_config::MachineConfig;
+use machine_pki::Secret;
 use machine_plan::action::object_name;
 use machine_plan::digest::digest;
 use machine_plan::observed::{NodeSeen, PeerSeen, Probe};
 use machine_plan::render;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::NodeError;
+pub use client::{Client, Patch, escaped};
+pub use door::Door;
+#[cfg(test)]
+pub use door::Identity;
+pub use error::Error;
+use objects::Taint;
+pub use objects::{List, Node, Pod};
+use resource::Resources;
+
+/// All nodes, in the API.
+pub const NODES: &str = "/api/v1/nodes";
 
 /// Who owns the fields that we apply.
 const MANAGER: &str = "machined";
@@ -74,52 +88,45 @@ pub struct Kube {
 impl Kube {
     /// The local API server's readiness.
     pub async fn ready(&self, access: &Access) -> Probe<()> {
-        let client = match self.client(access).await {
+        let client = match self.client(access) {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
-        let request = match http::Request::get("/readyz").body(Vec::new()) {
-            Ok(request) => request,
-            Err(e) => return Probe::Unreadable(e.to_string()),
-        };
-        match client.request_text(request).await {
-            Ok(_) => Probe::Seen(()),
-            Err(e) if refused(&e) => Probe::Absent,
-            Err(e) => Probe::Unreadable(failing(&short(&e))),
+        match client.check("/readyz").await {
+            Ok(()) => Probe::Seen(()),
+            Err(e) if e.nobody_listens() => Probe::Absent,
+            Err(e) => Probe::Unreadable(failing(&e.to_string())),
         }
     }
 
     /// This machine's node.
     pub async fn node(&self, access: &Access, name: &str) -> Probe<NodeSeen> {
-        let client = match self.client(access).await {
+        let client = match self.client(access) {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
-        match Api::<KubeNode>::all(client).get_opt(name).await {
-            Ok(Some(node)) => Probe::Seen(seen(node)),
-            Ok(None) => Probe::Absent,
-            Err(e) => Probe::Unreadable(short(&e)),
+        match client.get::<Node>(&node_path(name)).await {
+            Ok(node) => Probe::Seen(node.seen()),
+            Err(Error::Refused { code: 404, .. }) => Probe::Absent,
+            Err(e) => Probe::Unreadable(e.to_string()),
         }
     }
 
     /// All nodes but this one.
     pub async fn peers(&self, access: &Access, this: &str) -> Probe<Vec<PeerSeen>> {
-        let client = match self.client(access).await {
+        let client = match self.client(access) {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
         // What the API server's cache has is new enough, and costs etcd nothing.
-        let any = ListParams::default().match_any();
-        match Api::<KubeNode>::all(client).list(&any).await {
-            Ok(nodes) => Probe::Seen(
-                nodes
-                    .items
-                    .into_iter()
-                    .filter(|node| node.metadata.name.as_deref() != Some(this))
-                    .map(peer)
-                    .collect(),
-            ),
-            Err(e) => Probe::Unreadable(short(&e)),
+        let any = format!("{NODES}?resourceVersion=0");
+        match client.get::<List<Node>>(&any).await {
+            Ok(nodes) => {
+                let nodes = nodes.items().into_iter();
+                let others = nodes.filter(|node| node.metadata.name != this);
+                Probe::Seen(others.map(|node| node.peer()).collect())
+            }
+            Err(e) => Probe::Unreadable(e.to_string()),
         }
     }
 
@@ -129,65 +136,42 @@ impl Kube {
         access: &Access,
         this: &str,
     ) -> Result<impl Stream<Item = ()> + use<>, String> {
-        let client = self.client(access).await?;
-        let watch = WatchParams::default();
-        let events = Api::<KubeNode>::all(client).watch(&watch, "0").await;
-        let events = events.map_err(|e| short(&e))?;
+        let client = self.client(access)?;
+        let events = client.watch::<Node>(NODES).await;
+        let events = events.map_err(|e| e.to_string())?;
         let (this, mut known) = (this.to_owned(), BTreeMap::new());
-        Ok(events
-            .take_while(|event| {
-                std::future::ready(!matches!(event, Err(_) | Ok(WatchEvent::Error(_))))
-            })
-            .filter_map(move |event| {
-                let news = match event {
-                    Ok(WatchEvent::Added(node) | WatchEvent::Modified(node)) => {
-                        let name = node.metadata.name.clone().unwrap_or_default();
-                        // Others report their health every few minutes; only ours is
-                        // this machine's business.
-                        let ready = name == this && seen(node.clone()).ready;
-                        let now = Some((peer(node), ready));
-                        known.insert(name, now.clone()) != Some(now)
-                    }
-                    Ok(WatchEvent::Deleted(node)) => {
-                        let name = node.metadata.name.unwrap_or_default();
-                        known.remove(&name).is_some()
-                    }
-                    _ => false,
-                };
-                std::future::ready(news.then_some(()))
-            }))
+        Ok(events.filter_map(move |event| {
+            let (node, name) = (&event.object, event.object.metadata.name.clone());
+            let news = match event.kind.as_str() {
+                "ADDED" | "MODIFIED" => {
+                    // Others report their health every few minutes; only ours is
+                    // this machine's business.
+                    let ready = node.ready().is_some_and(|c| c.status == "True");
+                    let now = Some((node.peer(), ready && name == this));
+                    known.insert(name, now.clone()) != Some(now)
+                }
+                "DELETED" => known.remove(&name).is_some(),
+                _ => false,
+            };
+            std::future::ready(news.then_some(()))
+        }))
     }
 
     /// Server-side apply, in order, stopping at the first refusal.
     pub async fn apply(&self, access: &Access, objects: &[Value]) -> Result<(), NodeError> {
+        let mut resources = Resources::default();
         for object in objects {
-            let name = object_name(object);
             let fail = |why: String| NodeError::Kube {
                 operation: "apply",
-                object: name.clone(),
+                object: object_name(object),
                 why,
             };
-            let client = self.client(access).await.map_err(fail)?;
-            let text = |pointer| {
-                object
-                    .pointer(pointer)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            let (group, version) = match text("/apiVersion").split_once('/') {
-                Some((group, version)) => (group, version),
-                None => ("", text("/apiVersion")),
-            };
-            let kind = GroupVersionKind::gvk(group, version, text("/kind"));
-            let resource = ApiResource::from_gvk(&kind);
-            let api: Api<DynamicObject> = match text("/metadata/namespace") {
-                "" => Api::all_with(client, &resource),
-                namespace => Api::namespaced_with(client, namespace, &resource),
-            };
-            let params = PatchParams::apply(MANAGER).force();
-            api.patch(text("/metadata/name"), &params, &Patch::Apply(object))
-                .await
-                .map_err(|e| fail(short(&e)))?;
+            let client = self.client(access).map_err(fail)?;
+            let path = resources.path(&client, object).await;
+            let path = path.map_err(|e| fail(e.to_string()))?;
+            let path = format!("{path}?fieldManager={MANAGER}&force=true");
+            let applied = client.patch(&path, Patch::Apply, object).await;
+            applied.map_err(|e| fail(e.to_string()))?;
         }
         Ok(())
     }
@@ -200,16 +184,15 @@ impl Kube {
         labels: &[(String, String)],
         taints: &[(String, String, String)],
     ) -> Result<(), NodeError> {
-        let object = format!("node {name}");
         let fail = |why: String| NodeError::Kube {
             operation: "mark",
-            object: object.clone(),
+            object: format!("node {name}"),
             why,
         };
-        let client = self.client(access).await.map_err(fail)?;
-        let api = Api::<KubeNode>::all(client);
-        let node = api.get(name).await.map_err(|e| fail(short(&e)))?;
-        let mut all = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        let client = self.client(access).map_err(fail)?;
+        let node = client.get::<Node>(&node_path(name)).await;
+        let node = node.map_err(|e| fail(e.to_string()))?;
+        let mut all = node.spec.taints;
         for (key, value, effect) in taints {
             let same = |t: &Taint| t.key == *key && t.effect == *effect;
             all.retain(|t| !same(t));
@@ -229,10 +212,8 @@ impl Kube {
             "metadata": { "labels": labels, "resourceVersion": version },
             "spec": { "taints": all },
         });
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .map_err(|e| fail(short(&e)))?;
-        Ok(())
+        let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
+        patched.map_err(|e| fail(e.to_string()))
     }
 
     /// Gives a node its pod subnets. The API server refuses other ones than it has.
@@ -247,40 +228,44 @@ impl Kube {
             object: format!("node {name}"),
             why,
         };
-        let client = self.client(access).await.map_err(fail)?;
+        let client = self.client(access).map_err(fail)?;
         let patch = json!({ "spec": { "podCIDR": cidrs.first(), "podCIDRs": cidrs } });
-        Api::<KubeNode>::all(client)
-            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .map_err(|e| fail(short(&e)))?;
-        Ok(())
+        let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
+        patched.map_err(|e| fail(e.to_string()))
     }
 
     /// A client with these rights; the same one while they last.
-    pub async fn client(&self, access: &Access) -> Result<Client, String> {
+    pub fn client(&self, access: &Access) -> Result<Client, String> {
         let path = &access.kubeconfig;
         // A worker's kubeconfig only names the certificate, which the kubelet renews.
-        let renewed = std::fs::read(KUBELET_CERTIFICATE).unwrap_or_default();
+        let renewed = std::fs::read(KUBELET_CERTIFICATE).map(Zeroizing::new);
+        let renewed = renewed.unwrap_or_default();
         if access.kubeconfig == KUBELET && renewed.is_empty() {
             return Err("the kubelet has no certificate yet: it asks the cluster for one".into());
         }
         let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
-        let key = digest(&[format!("{access:?}\n{text}").as_bytes(), &renewed].concat());
+        let text = Secret::new(text);
+        let key = digest(
+            [
+                format!("{access:?}"),
+                digest(text.expose().as_bytes()),
+                digest(&renewed),
+            ]
+            .join("\n")
+            .as_bytes(),
+        );
         if let Some((_, client)) = self.cached().as_ref().filter(|(k, _)| *k == key) {
             return Ok(client.clone());
         }
-        let kubeconfig =
-            Kubeconfig::from_yaml(&text).map_err(|_| format!("{path}: not a kubeconfig"))?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(|e| format!("{path}: {e}"))?;
-        if let Some(server) = access.server {
-            let url = format!("https://{server}/");
-            config.cluster_url = url.parse().map_err(|e| format!("{url}: {e}"))?;
-        }
-        config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(Duration::from_secs(30));
-        let client = Client::try_from(config).map_err(|e| format!("{path}: {e}"))?;
+        let read = kubeconfig::read(path, &text)?;
+        let (host, port) = match access.server {
+            Some(server) => (server.ip().to_string(), server.port()),
+            None => door::host_and_port(&read.server)
+                .ok_or_else(|| format!("{path}: its server is not https://HOST:PORT"))?,
+        };
+        let door = Door::new((host.as_str(), port), &read.authority, Some(&read.identity))
+            .map_err(|why| format!("{path}: {why}"))?;
+        let client = Client::new(door);
         *self.cached() = Some((key, client.clone()));
         Ok(client)
     }
@@ -290,26 +275,9 @@ impl Kube {
     }
 }
 
-fn peer(node: KubeNode) -> PeerSeen {
-    let addresses = node.status.and_then(|status| status.addresses);
-    PeerSeen {
-        name: node.metadata.name.unwrap_or_default(),
-        addresses: addresses
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|a| a.type_ == "InternalIP")
-            .filter_map(|a| a.address.parse().ok())
-            .collect(),
-        pod_cidrs: pod_cidrs(node.spec.unwrap_or_default()),
-    }
-}
-
-fn pod_cidrs(spec: NodeSpec) -> Vec<IpNet> {
-    let all = spec
-        .pod_cidrs
-        .or_else(|| spec.pod_cidr.map(|one| vec![one]));
-    let parsed = all.unwrap_or_default();
-    parsed.iter().filter_map(|cidr| cidr.parse().ok()).collect()
+/// A node, in the API.
+pub fn node_path(name: &str) -> String {
+    format!("{NODES}/{}", escaped(name))
 }
 
 // Of the readiness check's hooks only those that fail: the list is long, and who
@@ -321,56 +289,6 @@ fn failing(answer: &str) -> String {
         true => crate::journal::clipped(answer, 300),
         false => format!("it waits for {}", names.join(", ")),
     }
-}
-
-fn seen(node: KubeNode) -> NodeSeen {
-    let conditions = node
-        .status
-        .and_then(|status| status.conditions)
-        .unwrap_or_default();
-    let ready = conditions.into_iter().find(|c| c.type_ == "Ready");
-    let spec = node.spec.unwrap_or_default();
-    let taint = |t: Taint| (t.key, t.value.unwrap_or_default(), t.effect);
-    NodeSeen {
-        ready: ready.as_ref().is_some_and(|c| c.status == "True"),
-        ready_message: ready
-            .and_then(|c| c.message)
-            .unwrap_or_else(|| "no Ready condition yet".to_owned()),
-        labels: node.metadata.labels.unwrap_or_default(),
-        taints: spec
-            .taints
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
-            .map(taint)
-            .collect(),
-        cordoned_before: super::drain::cordoned_before(&node.metadata.annotations),
-        pod_cidrs: pod_cidrs(spec),
-    }
-}
-
-fn refused(error: &::kube::Error) -> bool {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(e) = source {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::ConnectionRefused;
-        }
-        source = e.source();
-    }
-    false
-}
-
-// The innermost cause is the one that helps; the layers above it only say
-// "error trying to connect".
-pub(super) fn short(error: &::kube::Error) -> String {
-    if let ::kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

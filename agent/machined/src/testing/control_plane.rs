@@ -42,7 +42,6 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts both and waits until the API server is ready.
     pub(crate) async fn start() -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let scratch = Scratch::new();
         let root = scratch.path();
         let address = address();

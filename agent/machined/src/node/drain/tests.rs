@@ -3,18 +3,19 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::*;
+use crate::testing::api_server::ApiServer;
 
-fn pod(change: Value) -> Pod {
+fn pod(change: Value) -> Value {
     let mut pod = json!({"metadata": {"name": "p", "namespace": "n"}});
     merge(&mut pod, change);
-    serde_json::from_value(pod).unwrap()
+    pod
 }
 
-fn node(name: &str, change: Value) -> Node {
+fn node(name: &str, change: Value) -> Value {
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let mut node = json!({"metadata": {"name": name}, "spec": {}, "status": {"conditions": ready}});
     merge(&mut node, change);
-    serde_json::from_value(node).unwrap()
+    node
 }
 
 fn merge(into: &mut Value, change: Value) {
@@ -30,35 +31,37 @@ fn merge(into: &mut Value, change: Value) {
 
 #[test]
 fn pods_that_belong_to_the_node_stay() {
-    assert!(leaves(&pod(json!({}))));
+    let leaves = |pod| leaves(&serde_json::from_value(pod).unwrap());
+    assert!(leaves(pod(json!({}))));
     for stays in [
         json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
         json!({"metadata": {"ownerReferences": [
             {"kind": "DaemonSet", "name": "d", "apiVersion": "apps/v1", "uid": "u"}]}}),
         json!({"status": {"phase": "Succeeded"}}),
     ] {
-        assert!(!leaves(&pod(stays.clone())), "{stays}");
+        assert!(!leaves(pod(stays.clone())), "{stays}");
     }
 }
 
 #[test]
 fn only_a_ready_schedulable_node_is_somewhere_to_go() {
-    assert!(takes_pods(&node("a", json!({}))));
+    let takes_pods = |node| takes_pods(&serde_json::from_value(node).unwrap());
+    assert!(takes_pods(node("a", json!({}))));
     for not in [
         json!({"spec": {"unschedulable": true}}),
         json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}),
         json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}),
     ] {
-        assert!(!takes_pods(&node("a", not.clone())), "{not}");
+        assert!(!takes_pods(node("a", not.clone())), "{not}");
     }
 }
 
 #[test]
 fn only_an_earlier_boots_cordon_is_taken_back() {
-    let marked = |boot: &str| Some(BTreeMap::from([(MARK.to_owned(), boot.to_owned())]));
+    let marked = |boot: &str| BTreeMap::from([(MARK.to_owned(), boot.to_owned())]);
     assert!(cordoned_before(&marked("an earlier one")));
     assert!(!cordoned_before(&marked(&boot::boot_id())));
-    assert!(!cordoned_before(&None));
+    assert!(!cordoned_before(&BTreeMap::new()));
 }
 
 async fn told(
@@ -81,16 +84,13 @@ async fn an_api_that_is_away_or_silent_holds_nothing_up() {
 }
 
 // An API server of a few answers.
-fn api(nodes: Vec<Node>, pods: Vec<Vec<Pod>>) -> (Client, std::sync::Arc<Mutex<Vec<String>>>) {
-    let asked = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let (log, pods) = (asked.clone(), Mutex::new(pods));
-    let service = tower::service_fn(move |request: http::Request<::kube::client::Body>| {
-        let (method, path) = (request.method().as_str(), request.uri().path());
-        log.lock().unwrap().push(format!("{method} {path}"));
-        let list = |items: Value| json!({"metadata": {}, "items": items});
-        let answer = match (method, path) {
+async fn api(nodes: Vec<Value>, pods: Vec<Vec<Value>>) -> ApiServer {
+    let pods = Mutex::new(pods);
+    ApiServer::start(move |asked| {
+        let list = |items: Value| (200, json!({"metadata": {}, "items": items}));
+        match (asked.method.as_str(), asked.path.as_str()) {
             ("GET", "/api/v1/nodes") => list(json!(nodes)),
-            ("GET", "/api/v1/pods") => {
+            ("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dcp1") => {
                 let mut pods = pods.lock().unwrap();
                 let now = if pods.len() > 1 {
                     pods.remove(0)
@@ -99,23 +99,25 @@ fn api(nodes: Vec<Node>, pods: Vec<Vec<Pod>>) -> (Client, std::sync::Arc<Mutex<V
                 };
                 list(json!(now))
             }
-            ("PATCH", _) => json!(nodes[0]),
-            _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
-        };
-        let body = ::kube::client::Body::from(answer.to_string().into_bytes());
-        async move { Ok::<_, std::io::Error>(http::Response::new(body)) }
-    });
-    (Client::new(service, "default"), asked)
+            ("PATCH", _) => (200, nodes[0].clone()),
+            _ => (
+                201,
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}),
+            ),
+        }
+    })
+    .await
 }
 
 #[tokio::test]
 async fn pods_are_evicted_until_none_is_left() {
     let nodes = vec![node("cp1", json!({})), node("w1", json!({}))];
-    let (client, asked) = api(
+    let api = api(
         nodes,
         vec![vec![pod(json!({}))], vec![pod(json!({}))], vec![]],
-    );
-    let said = told(async { Ok(client) }, Duration::from_secs(60)).await;
+    )
+    .await;
+    let said = told(async { Ok(api.client()) }, Duration::from_secs(60)).await;
     assert_eq!(
         said,
         [
@@ -124,7 +126,7 @@ async fn pods_are_evicted_until_none_is_left() {
             "done: the pods have left"
         ]
     );
-    let asked = asked.lock().unwrap().clone();
+    let asked = api.asked();
     assert_eq!(asked[1], "PATCH /api/v1/nodes/cp1");
     let evicted = "POST /api/v1/namespaces/n/pods/p/eviction";
     assert_eq!(asked.iter().filter(|a| *a == evicted).count(), 2);
@@ -133,15 +135,15 @@ async fn pods_are_evicted_until_none_is_left() {
 #[tokio::test]
 async fn a_pod_that_stays_is_named_at_the_deadline() {
     let nodes = vec![node("cp1", json!({})), node("w1", json!({}))];
-    let (client, _) = api(nodes, vec![vec![pod(json!({}))]]);
-    let said = told(async { Ok(client) }, Duration::from_secs(2)).await;
+    let api = api(nodes, vec![vec![pod(json!({}))]]).await;
+    let said = told(async { Ok(api.client()) }, Duration::from_secs(2)).await;
     assert_eq!(said.last().unwrap(), "its 2 s are over; still here: n/p");
 }
 
 #[tokio::test]
 async fn a_lone_node_is_not_cordoned() {
-    let (client, asked) = api(vec![node("cp1", json!({}))], vec![vec![]]);
-    let said = told(async { Ok(client) }, Duration::from_secs(60)).await;
+    let api = api(vec![node("cp1", json!({}))], vec![vec![]]).await;
+    let said = told(async { Ok(api.client()) }, Duration::from_secs(60)).await;
     assert_eq!(said, ["left out: no other node is ready to take the pods"]);
-    assert_eq!(asked.lock().unwrap().len(), 1);
+    assert_eq!(api.asked().len(), 1);
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::kube::config::{KubeConfigOptions, Kubeconfig};
-use ::kube::{Client, Config, Error};
 use data_encoding::BASE64;
 use machine_config::generate;
 use machine_plan::observed::Probe;
@@ -13,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::node::endpoint;
+use crate::node::kube::{Client, Door, Error};
 use crate::testing::control_plane::{ControlPlane, printed};
 use crate::testing::within;
 
@@ -286,25 +285,13 @@ fn rights(cluster: &ControlPlane) {
 /// What `kubeadm join` reads before it is anyone. Not by kubectl, which asks for a
 /// name and a password rather than being nobody.
 async fn cluster_info(cluster: &ControlPlane) {
-    let authority = std::fs::read(cluster.path("/etc/kubernetes/pki/ca.crt")).unwrap();
-    let server = format!("https://{}:6443", cluster.address);
-    let config = json!({
-        "clusters": [{ "name": "demo", "cluster": {
-            "server": server,
-            "certificate-authority-data": BASE64.encode(&authority),
-        } }],
-        "users": [{ "name": "nobody", "user": {} }],
-        "contexts": [{ "name": "demo", "context": { "cluster": "demo", "user": "nobody" } }],
-        "current-context": "demo",
-    });
-    let config = Kubeconfig::from_yaml(&config.to_string()).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(config, &options).await;
-    let nobody = Client::try_from(config.unwrap()).unwrap();
+    let authority = std::fs::read_to_string(cluster.path("/etc/kubernetes/pki/ca.crt")).unwrap();
+    let host = cluster.address.to_string();
+    let server = format!("https://{host}:6443");
+    let nobody = Client::new(Door::new((host.as_str(), 6443), &authority, None).unwrap());
     let get = async |place: &str| {
         let path = format!("/api/v1/namespaces/kube-public/{place}");
-        let request = http::Request::get(path).body(Vec::new()).unwrap();
-        nobody.request::<Value>(request).await
+        nobody.get::<Value>(&path).await
     };
     let info = get("configmaps/cluster-info").await.unwrap();
     let text = info["data"]["kubeconfig"].as_str().unwrap();
@@ -312,13 +299,13 @@ async fn cluster_info(cluster: &ControlPlane) {
     let found = &found["clusters"][0]["cluster"];
     assert_eq!(
         found["certificate-authority-data"],
-        BASE64.encode(&authority)
+        BASE64.encode(authority.as_bytes())
     );
     assert_eq!(found["server"], server);
     for more in ["configmaps", "secrets"] {
         let refused = get(more).await.unwrap_err();
         assert!(
-            matches!(&refused, Error::Api(status) if status.code == 403),
+            matches!(&refused, Error::Refused { code: 403, .. }),
             "{more}: {refused}"
         );
     }
