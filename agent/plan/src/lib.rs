@@ -12,3 +12,4 @@ pub mod observed;
 pub mod render;
 pub mod stages;
 pub mod verdict;
+pub mod yaml;

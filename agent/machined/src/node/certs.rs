@@ -11,6 +11,7 @@ use machine_pki::{Authority, AuthorityKind, Secret, inspect, issued_by, key_matc
 use machine_plan::digest::digest;
 use machine_plan::observed::{LeafSeen, Probe};
 use machine_plan::render::{self, Leaf, Place};
+use machine_plan::yaml;
 use serde_json::Value;
 
 use super::{NodeError, files};
@@ -89,8 +90,7 @@ fn read_pair(certificate: &str, key: &str) -> Found {
 
 fn read_kubeconfig(path: &str) -> Found {
     let text = Secret::new(std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?);
-    let config: Value =
-        serde_saphyr::from_str(text.expose()).map_err(|_| format!("{path}: not YAML"))?;
+    let config = yaml::read_one(text.expose()).map_err(|_| format!("{path}: not YAML"))?;
     let field = |pointer: &str| {
         let value = config.pointer(pointer).and_then(Value::as_str);
         value.ok_or_else(|| format!("{path}: no {pointer}"))

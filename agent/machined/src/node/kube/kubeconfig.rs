@@ -5,6 +5,7 @@ use std::path::Path;
 
 use data_encoding::BASE64;
 use machine_pki::Secret;
+use machine_plan::yaml;
 use serde_json::Value;
 
 use super::door::Identity;
@@ -21,8 +22,7 @@ pub struct Kubeconfig {
 /// Reads one, and the files that it names. Errors say the path, never what is in the file.
 pub fn read(path: &str, text: &Secret) -> Result<Kubeconfig, String> {
     let wrong = |why: &str| format!("{path}: {why}");
-    let config: Value =
-        serde_saphyr::from_str(text.expose()).map_err(|_| wrong("not a kubeconfig"))?;
+    let config = yaml::read_one(text.expose()).map_err(|_| wrong("not a kubeconfig"))?;
     let current = config["current-context"].as_str().unwrap_or_default();
     let context = named(&config["contexts"], current).map(|entry| &entry["context"]);
     let context = context.ok_or_else(|| wrong("no current context"))?;

@@ -13,6 +13,8 @@ use machine_config::{ClusterSecrets, ComponentSource, MachineConfig, NetworkAddo
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::yaml;
+
 /// How long kubeadm lets a bootstrap token live, and what callers should add to now.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -93,9 +95,7 @@ fn read_all(
             place: format!("{list}[{number}]"),
             cause: cause.to_owned(),
         };
-        // The reader's own words could quote the manifest, which may hold a Secret.
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|_| fault("is not valid YAML"))?;
+        let documents = yaml::read(text).map_err(|_| fault("is not valid YAML"))?;
         for document in documents.into_iter().filter(|document| !document.is_null()) {
             if Identity::deserialize(&document).is_err() {
                 return Err(fault(
