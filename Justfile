@@ -10,7 +10,7 @@ default:
     @just --list --unsorted
 
 # Boots a machine here, makes it a cluster and shows its node and pods.
-demo: image
+demo: image qemu
     image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
 
 # Everything that must hold: lints, rooms, pure tests, adapters, then stories on booted machines.
@@ -26,7 +26,7 @@ adapters: setup
     KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
-stories: image
+stories: image qemu
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
 
@@ -67,6 +67,10 @@ binaries: setup
 # The node image; prints its folder.
 image: binaries
     ln -sfn "$(MACHINED_BINARY=target/{{ profile }}/machined image/build.sh)" "{{ cache }}/current-image"
+
+# What boots images here; installs it where it is missing.
+qemu:
+    @bash -c '. image/lib.sh; need_qemu' qemu
 
 # The binaries as released, stripped.
 release: setup

@@ -6,7 +6,8 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/lib.sh"
 MACHINED_BINARY=$(readlink -f "$1") MACHINECTL=$(readlink -f "$2")
 shift 2
-need_packages binutils erofs-utils zstd qemu-utils
+need_packages binutils erofs-utils zstd
+need_qemu
 export MACHINED_BINARY MACHINECTL IMAGE_SCRIPTS=$here
 MACHINED_IMAGE=$("$here/build.sh")
 KUBERNETES_BINARIES=$("$here/kubernetes.sh")

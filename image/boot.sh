@@ -5,7 +5,7 @@
 # STATE=file keeps the disk for another boot, KVM=1 uses the processor.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
-command -v "${QEMU:-qemu-system-x86_64}" >/dev/null || install_from_backports qemu-system-x86 qemu-utils
+[ -n "${QEMU:-}" ] || need_qemu
 deadline=300
 [ "${1:-}" = -d ] && { deadline=$2; shift 2; }
 image=$(readlink -f "${1:?image directory}")

@@ -40,6 +40,13 @@ install_from_backports() {
     quietly apt-get update || true # forget the extra suite again
 }
 
+# need_qemu: what boots images here.
+need_qemu() {
+    if ! command -v qemu-system-x86_64 >/dev/null || ! command -v qemu-img >/dev/null; then
+        install_from_backports qemu-system-x86 qemu-utils
+    fi
+}
+
 # The mirror this machine's own apt uses for Debian, found at run time: the tree names no host.
 debian_mirror() {
     # shellcheck disable=SC2016 # apt fills these in
