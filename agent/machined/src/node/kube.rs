@@ -37,6 +37,8 @@ pub const NODES: &str = "/api/v1/nodes";
 
 /// Who owns the fields that we apply.
 const MANAGER: &str = "machined";
+/// How often a node is marked anew that somebody changed meanwhile.
+const MARKS: u32 = 5;
 const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
 const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -185,30 +187,15 @@ impl Kube {
             why,
         };
         let client = self.client(access).map_err(fail)?;
-        let node = client.get::<Node>(&node_path(name)).await;
-        let node = node.map_err(|e| fail(e.to_string()))?;
-        let mut all = node.spec.taints;
-        for (key, value, effect) in taints {
-            let same = |t: &Taint| t.key == *key && t.effect == *effect;
-            all.retain(|t| !same(t));
-            let value = Some(value.clone()).filter(|v| !v.is_empty());
-            all.push(Taint {
-                key: key.clone(),
-                value,
-                effect: effect.clone(),
-                time_added: None,
-            });
+        let mut left = MARKS;
+        loop {
+            left -= 1;
+            match marked(&client, name, labels, taints).await {
+                // kubelet and others write it at any moment: not worth a word.
+                Err(Error::Refused { code: 409, .. }) if left > 0 => {}
+                done => return done.map_err(|e| fail(e.to_string())),
+            }
         }
-        let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
-        // The version makes a concurrent change of the taints a conflict, which
-        // the next look resolves, instead of a lost taint.
-        let version = node.metadata.resource_version;
-        let patch = json!({
-            "metadata": { "labels": labels, "resourceVersion": version },
-            "spec": { "taints": all },
-        });
-        let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
-        patched.map_err(|e| fail(e.to_string()))
     }
 
     /// Gives a node its pod subnets. The API server refuses other ones than it has.
@@ -268,6 +255,36 @@ impl Kube {
     fn cached(&self) -> MutexGuard<'_, Option<(String, Client)>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn marked(
+    client: &Client,
+    name: &str,
+    labels: &[(String, String)],
+    taints: &[(String, String, String)],
+) -> Result<(), Error> {
+    let node = client.get::<Node>(&node_path(name)).await?;
+    let mut all = node.spec.taints;
+    for (key, value, effect) in taints {
+        let same = |t: &Taint| t.key == *key && t.effect == *effect;
+        all.retain(|t| !same(t));
+        let value = Some(value.clone()).filter(|v| !v.is_empty());
+        all.push(Taint {
+            key: key.clone(),
+            value,
+            effect: effect.clone(),
+            time_added: None,
+        });
+    }
+    let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
+    // The version makes a concurrent change of the taints a conflict, which is
+    // resolved by looking again, instead of a lost taint.
+    let version = node.metadata.resource_version;
+    let patch = json!({
+        "metadata": { "labels": labels, "resourceVersion": version },
+        "spec": { "taints": all },
+    });
+    client.patch(&node_path(name), Patch::Merge, &patch).await
 }
 
 /// A node, in the API.
