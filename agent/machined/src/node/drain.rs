@@ -2,13 +2,15 @@
 //! scheduling, and what can run elsewhere is evicted. All of it has one
 //! deadline, and nothing that goes wrong holds the machine up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::NodeError;
-use super::kube::{Client, Error, List, NODES, Node, Patch, Pod, escaped, node_path};
+use super::kube::{
+    Client, Error, List, NODES, Node, Patch, Pod, escaped, eviction_version, node_path,
+};
 use crate::boot;
 
 /// Says in which boot this machine cordoned its node; a cordon without it is a
@@ -90,6 +92,8 @@ async fn evict(
 ) -> Result<(), String> {
     let here = format!("spec.nodeName={name}");
     let here = format!("/api/v1/pods?fieldSelector={}", escaped(&here));
+    let version = eviction_version(client).await.map_err(|e| e.to_string())?;
+    let mut refusals = BTreeSet::new();
     loop {
         let pods = client.get::<List<Pod>>(&here).await;
         let pods = pods.map_err(|e| e.to_string())?.items();
@@ -107,20 +111,27 @@ async fn evict(
         }
         let stay = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
         for pod in pods.iter().filter(stay) {
-            // Refused by a budget, or gone already: the next list tells.
-            if let Err(error) = evict_one(client, pod).await {
-                tracing::debug!(pod = full_name(pod), %error, "not evicted");
+            match evict_one(client, pod, &version).await {
+                // Gone already: the next list tells.
+                Ok(()) | Err(Error::Refused { code: 404, .. }) => {}
+                // Most often a disruption budget, for now.
+                Err(error) => {
+                    let refusal = format!("cannot evict {}: {error}", full_name(pod));
+                    if refusals.insert(refusal.clone()) {
+                        tell(refusal);
+                    }
+                }
             }
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn evict_one(client: &Client, pod: &Pod) -> Result<(), Error> {
+async fn evict_one(client: &Client, pod: &Pod, version: &str) -> Result<(), Error> {
     let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
     let pods = format!("/api/v1/namespaces/{}/pods", escaped(namespace));
     let eviction = json!({
-        "apiVersion": "policy/v1",
+        "apiVersion": version,
         "kind": "Eviction",
         "metadata": { "name": name, "namespace": namespace },
     });

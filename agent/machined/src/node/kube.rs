@@ -31,6 +31,7 @@ pub use error::Error;
 use objects::Taint;
 pub use objects::{List, Node, Pod};
 use resource::Resources;
+pub use resource::eviction_version;
 
 /// All nodes, in the API.
 pub const NODES: &str = "/api/v1/nodes";

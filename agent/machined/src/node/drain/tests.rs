@@ -1,3 +1,5 @@
+mod real;
+
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -100,6 +102,15 @@ async fn api(nodes: Vec<Value>, pods: Vec<Vec<Value>>) -> ApiServer {
                 list(json!(now))
             }
             ("PATCH", _) => (200, nodes[0].clone()),
+            ("GET", "/api/v1") => (
+                200,
+                json!({"resources": [{"name": "pods/eviction",
+                "kind": "Eviction", "namespaced": true, "group": "policy", "version": "v7"}]}),
+            ),
+            // The second pod is held back by a budget.
+            ("POST", "/api/v1/namespaces/n/pods/held/eviction") => {
+                (429, json!({"message": "it would violate the budget"}))
+            }
             _ => (
                 201,
                 json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}),
@@ -138,6 +149,23 @@ async fn a_pod_that_stays_is_named_at_the_deadline() {
     let api = api(nodes, vec![vec![pod(json!({}))]]).await;
     let said = told(async { Ok(api.client()) }, Duration::from_secs(2)).await;
     assert_eq!(said.last().unwrap(), "its 2 s are over; still here: n/p");
+}
+
+#[tokio::test]
+async fn why_a_pod_may_not_leave_is_said_once() {
+    let nodes = vec![node("cp1", json!({})), node("w1", json!({}))];
+    let held = vec![pod(json!({"metadata": {"name": "held"}}))];
+    let api = api(nodes, vec![held.clone(), held, vec![]]).await;
+    let said = told(async { Ok(api.client()) }, Duration::from_secs(60)).await;
+    assert_eq!(
+        said,
+        [
+            "1 pods have to leave: n/held",
+            "cannot evict n/held: it would violate the budget",
+            "no pods left",
+            "done: the pods have left"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -24,6 +24,24 @@ struct Resource {
     name: String,
     kind: String,
     namespaced: bool,
+    /// Of what is sent there, where that is not its own.
+    #[serde(default)]
+    group: String,
+    #[serde(default)]
+    version: String,
+}
+
+/// As which version the API server takes an eviction: `policy/v1` since 1.22, only `policy/v1beta1`
+/// before.
+pub async fn eviction_version(client: &Client) -> Result<String, Error> {
+    let found = client.get::<Found>(&root("v1")).await?.resources;
+    let eviction = found.into_iter().find(|r| r.name == "pods/eviction");
+    eviction
+        .map(|r| format!("{}/{}", r.group, r.version))
+        .ok_or_else(|| Error::UnknownKind {
+            kind: "Eviction".to_owned(),
+            version: "v1".to_owned(),
+        })
 }
 
 impl Resources {
