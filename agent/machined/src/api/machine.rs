@@ -12,7 +12,7 @@ use machined_proto::v1::machine_service_server::{MachineService, MachineServiceS
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::audit::Record;
 use super::{
@@ -329,6 +329,12 @@ impl MachineService for Machine {
                 certificate::sign(&current.bundle, &peer, &request, now, founding)
             };
             let result = document::blocking(sign).await?;
+            // Too early is no news: whoever is to join asks every few seconds until it is time.
+            if let Err(early) = &result
+                && early.code() == Code::Unavailable
+            {
+                return Err(early.clone());
+            }
             let certificate_pem = this.written_down(record, result, |_| None).await?;
             Ok(Response::new(v1::SignCertificateResponse {
                 certificate_pem,
