@@ -11,7 +11,7 @@ pub use command::{
     Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run, run_quietly,
 };
 pub use deadline::{Deadline, factor};
-pub use vm::{Image, Lan, Machine, Spec, Workshop};
+pub use vm::{Image, Lan, Machine, Spec, Workshop, emulated};
 
 /// Writes a story's file; stories need no durability.
 pub fn put(path: &std::path::Path, text: &str) -> anyhow::Result<()> {

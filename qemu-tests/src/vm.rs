@@ -197,9 +197,11 @@ impl Machine {
             .arg("-initrd")
             .arg(image.file("initrd"));
         command.arg("-append").arg(format!(
-            "{} console=ttyS0 {} {}",
+            "{} console=ttyS0 {} {} {}",
             cmdline.trim(),
             spec.append,
+            // An emulated processor speculates on nothing.
+            if emulated() { "mitigations=off" } else { "" },
             if spec.shell { crate::shell::KERNEL } else { "" }
         ));
         command.arg("-drive").arg(format!(
@@ -316,19 +318,23 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// KVM only where a guest really runs: the device alone proves nothing.
 fn accelerator() -> &'static [&'static str] {
+    if emulated() {
+        // Go takes slow paths with AVX emulated.
+        &["-accel", "tcg,thread=multi", "-cpu", EMULATED]
+    } else {
+        &["-accel", "kvm", "-cpu", "host"]
+    }
+}
+
+/// Whether machines run by emulation here, many times slower than on hardware.
+pub fn emulated() -> bool {
     static KVM: OnceLock<bool> = OnceLock::new();
-    let works = *KVM.get_or_init(|| {
+    !*KVM.get_or_init(|| {
         let Some(image) = std::env::var_os("MACHINED_IMAGE") else {
             return false;
         };
         kvm_runs(&Path::new(&image).join("vmlinuz"))
-    });
-    if works {
-        &["-accel", "kvm", "-cpu", "host"]
-    } else {
-        // Go takes slow paths with AVX emulated.
-        &["-accel", "tcg,thread=multi", "-cpu", EMULATED]
-    }
+    })
 }
 
 // A kernel without a root file system panics and, told to, ends QEMU: within

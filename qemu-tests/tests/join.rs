@@ -49,14 +49,14 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
         &[&["kubeconfig", "-n", &cp1_node], &server[..]].concat(),
         60,
     )?;
-    let joined = ["status", "-n", &w1_node, "--wait", "--timeout", "20m"];
+    let joined = ["status", "-n", &w1_node, "--wait", "--timeout", "10h"];
     machinectl(home, &joined, 1200)?;
     let ready = [
         "wait",
         "--for=condition=Ready",
         "node/cp1",
         "node/w1",
-        "--timeout=60s",
+        "--timeout=-1s",
     ];
     kubectl(&kubeconfig, &ready, 90)?;
     // What the worker shows by now was signed by the control plane.
@@ -89,14 +89,14 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
     )?;
     worker.ended(900)?;
     // It runs elsewhere while the machine is away: evicted, not only stopped.
-    let rollout = ["rollout", "status", "deployment/roams", "--timeout=200s"];
-    kubectl(&kubeconfig, &rollout, 220)?;
+    let rollout = ["rollout", "status", "deployment/roams", "--timeout=0"];
+    kubectl(&kubeconfig, &rollout, 200)?;
     let at = kubectl(&kubeconfig, &place, 60)?;
     ensure!(at == "cp1", "not drained: it is at {at:?}");
     let worker = Machine::boot(&image, &shop, &w1)?;
     let w1_node = format!("w1={}", worker.api);
     worker.console("w1 serves the machine API", 120)?;
-    let back = ["status", "-n", &w1_node, "--wait", "--timeout", "20m"];
+    let back = ["status", "-n", &w1_node, "--wait", "--timeout", "10h"];
     machinectl(home, &back, 1200)?;
     let cordoned = ["get", "node", "w1", "-o", "jsonpath={.spec.unschedulable}"];
     let cordoned = kubectl(&kubeconfig, &cordoned, 60)?;
@@ -174,8 +174,8 @@ spec: {clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort
 /// After a reboot the cluster believes for a while what was, and kube-proxy may be
 /// a moment behind: everything is asked anew until it holds.
 fn pods_reach_each_other(kubeconfig: &Path) -> anyhow::Result<()> {
-    let rollout = ["rollout", "status", "daemonset/web", "--timeout=400s"];
-    kubectl(kubeconfig, &rollout, 420)?;
+    let rollout = ["rollout", "status", "daemonset/web", "--timeout=0"];
+    kubectl(kubeconfig, &rollout, 400)?;
     let deadline = Deadline::new(400, "the pods to reach each other and their service");
     while let Err(why) = all_answer(kubeconfig) {
         eprintln!("not yet: {why:#}");

@@ -55,12 +55,11 @@ pub(super) async fn run(common: &Common, args: &CreateArgs) -> Result<(), Failur
     }
     let mut contexts = session::contexts()?;
     let state = plan::machines(args)?;
-    let (documents, bundles, context) = papers(&state, args, folder, &mut contexts)?;
-    progress.tell("folder", &folder.display().to_string());
-
     progress.tell("speed", "trying a small machine");
     let speed = probe::measure(&image).await?;
     progress.tell("speed", &described(speed));
+    let (documents, bundles, context) = papers(&state, args, speed, folder, &mut contexts)?;
+    progress.tell("folder", &folder.display().to_string());
 
     let common_start = Start {
         image: &image,
@@ -113,6 +112,7 @@ fn described(speed: Speed) -> String {
 fn papers(
     state: &State,
     args: &CreateArgs,
+    speed: Speed,
     folder: &Path,
     contexts: &mut Contexts,
 ) -> Result<(Vec<Secret>, Vec<Secret>, Context), Failure> {
@@ -120,7 +120,7 @@ fn papers(
         .map_err(|error| Failure::failed(format!("make secrets: {error}")))?;
     let secrets = machine_config::read_secrets(text.expose().as_bytes())
         .map_err(|problems| Failure::failed(format!("read the new secrets: {problems}")))?;
-    let documents = plan::documents(state, &secrets, args)?;
+    let documents = plan::documents(state, &secrets, args, speed)?;
     let bundles: Result<Vec<Secret>, Failure> = state
         .machines
         .iter()

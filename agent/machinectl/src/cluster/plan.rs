@@ -3,11 +3,12 @@
 use std::net::TcpListener;
 
 use machine_config::generate::{self, ClusterDescription, NodeDescription};
-use machine_config::{ClusterSecrets, Role};
+use machine_config::{ClusterSecrets, KubernetesVersion, Role};
 use machine_pki::Secret;
 use serde_json::{Value, json};
 
 use super::args::CreateArgs;
+use super::probe::Speed;
 use super::state::{Machine, State};
 use crate::failure::Failure;
 use crate::files;
@@ -81,6 +82,7 @@ pub(super) fn documents(
     state: &State,
     secrets: &ClusterSecrets,
     args: &CreateArgs,
+    speed: Speed,
 ) -> Result<Vec<Secret>, Failure> {
     let first = state
         .machines
@@ -112,14 +114,15 @@ pub(super) fn documents(
     };
     let made = generate::documents(&description, secrets, std::time::SystemTime::now())
         .map_err(|error| Failure::refused(error.to_string()))?;
+    let spared = spared(&args.kubernetes_version, speed);
     let streams = made
         .iter()
         .zip(&state.machines)
         .map(|(documents, machine)| {
-            let config = match &machine.address {
-                Some(address) => with_cards(&documents.config, machine, address)?,
-                None => documents.config.clone(),
-            };
+            let config = fitted(&documents.config, machine, &spared);
+            let config = config.map_err(|error| {
+                Failure::failed(format!("make the config of {}: {error}", machine.name))
+            })?;
             Ok(Secret::new(format!(
                 "{config}---\n{}",
                 documents.secrets.expose()
@@ -128,19 +131,41 @@ pub(super) fn documents(
     streams.collect()
 }
 
-/// Two cards: one to this host, one to the other machines.
-fn with_cards(config: &str, machine: &Machine, address: &str) -> Result<String, Failure> {
-    let told =
-        |error: String| Failure::failed(format!("make the config of {}: {error}", machine.name));
-    let mut value: Value =
-        serde_saphyr::from_str(config).map_err(|error| told(error.to_string()))?;
-    value["machine"]["network"] = json!({
-        "interfaces": [
-            { "hardwareAddress": machine.mac(0), "dhcp": true },
-            { "hardwareAddress": machine.mac(1), "addresses": [format!("{address}/24")] },
-        ],
-    });
-    serde_saphyr::to_string(&value).map_err(|error| told(error.to_string()))
+/// What an emulated machine cannot keep up with, and a cluster of one control plane does not need
+/// (docs/decisions/0008): a component, and which of its arguments is to say no.
+fn spared(version: &str, speed: Speed) -> Vec<(&'static str, &'static str)> {
+    if speed.kvm {
+        return Vec::new();
+    }
+    let mut all = vec![
+        ("controllerManager", "leader-elect"),
+        ("scheduler", "leader-elect"),
+    ];
+    let version = version.parse::<KubernetesVersion>();
+    if version.is_ok_and(|version| !version.at_least(25)) {
+        all.push(("apiServer", "enable-priority-and-fairness"));
+    }
+    all
+}
+
+/// The document as this machine needs it.
+fn fitted(config: &str, machine: &Machine, spared: &[(&str, &str)]) -> Result<String, String> {
+    let mut value: Value = serde_saphyr::from_str(config).map_err(|error| error.to_string())?;
+    // Two cards: one to this host, one to the other machines.
+    if let Some(address) = &machine.address {
+        value["machine"]["network"] = json!({
+            "interfaces": [
+                { "hardwareAddress": machine.mac(0), "dhcp": true },
+                { "hardwareAddress": machine.mac(1), "addresses": [format!("{address}/24")] },
+            ],
+        });
+    }
+    if value["machine"]["role"] == "controlplane" {
+        for (component, name) in spared {
+            value["cluster"][component]["extraArgs"] = json!([{ "name": name, "value": "false" }]);
+        }
+    }
+    serde_saphyr::to_string(&value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -160,17 +185,30 @@ mod tests {
     }
 
     #[test]
+    fn only_emulated_machines_are_spared() {
+        let speed = |kvm| Speed { kvm, factor: 1.0 };
+        assert_eq!(spared("v1.20.2", speed(false)).len(), 3);
+        assert_eq!(spared("v1.20.2", speed(true)), []);
+        assert_eq!(spared("v1.25.0", speed(false)).len(), 2);
+    }
+
+    #[test]
     fn every_machines_document_is_valid() {
         let text = generate::secrets(std::time::SystemTime::now()).unwrap();
         let secrets = machine_config::read_secrets(text.expose().as_bytes()).unwrap();
-        for workers in [0, 2] {
+        for (workers, kvm) in [(0, true), (0, false), (2, true), (2, false)] {
             let args = args(workers);
             let state = machines(&args).unwrap();
-            let documents = documents(&state, &secrets, &args).unwrap();
+            let speed = Speed { kvm, factor: 1.0 };
+            let documents = documents(&state, &secrets, &args, speed).unwrap();
             assert_eq!(documents.len(), usize::from(workers) + 1);
             for (document, machine) in documents.iter().zip(&state.machines) {
                 let bundle = machine_config::read(document.expose().as_bytes()).unwrap();
                 assert_eq!(bundle.config.hostname().to_string(), machine.name);
+                let spared = document.expose().matches("value: 'false'").count()
+                    + document.expose().matches("value: \"false\"").count()
+                    == 3;
+                assert_eq!(spared, !kvm && bundle.config.role().is_control_plane());
                 assert_eq!(
                     bundle.config.network().interfaces.len(),
                     if workers == 0 { 0 } else { 2 }
