@@ -126,7 +126,7 @@ mod tests {
         let scratch = Scratch::new();
         let root = scratch.path().display().to_string();
         for name in ["10-ours-0.network", "10-ours-a.network", "20-x.network"] {
-            std::fs::write(scratch.path().join(name), "").unwrap();
+            durable::replace(&scratch.path().join(name), b"", 0o600).unwrap();
         }
         std::fs::create_dir(scratch.path().join("registry.example")).unwrap();
         let found = |shape: &str| {
