@@ -11,8 +11,8 @@ export MACHINECTL_CONFIG=$home/contexts.yaml KUBECONFIG=$home/machinectl/cluster
 "$machinectl" cluster destroy demo 2>/dev/null || true
 "$machinectl" cluster create demo --image "$image"
 # Ready is the node's word; what every node also runs comes a moment later.
-echo "waiting up to 300 s for kube-proxy" >&2
-kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=300s >&2
+echo "waiting up to 900 s for kube-proxy" >&2
+kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=900s >&2
 kubectl get nodes,pods -A -o wide
 cat <<END
 

@@ -74,6 +74,7 @@ fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
     workloads_run(home, &kubeconfig)?;
     a_second_cluster_is_refused(home, &node)?;
     a_try_goes_back(home, &node, &config)?;
+    a_try_that_nobody_can_reach_goes_back(home, &node, &config)?;
     a_killed_agent_goes_on(home, &mut machine, &kubeconfig, &node)?;
     // kubelet may be about to start the API server anew: the power goes in the middle of it.
     an_etcd_that_is_down_is_named(home, &mut machine, &node)?;
@@ -238,6 +239,39 @@ fn a_try_goes_back(home: &Path, node: &str, config: &str) -> anyhow::Result<()> 
         }
         deadline.left()?;
     }
+}
+
+/// With an address that leads nowhere nobody can confirm it, or ask the machine anything.
+fn a_try_that_nobody_can_reach_goes_back(
+    home: &Path,
+    node: &str,
+    config: &str,
+) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(config)?;
+    let lost = "machine:\n  network: {interfaces: [{name: \"en*\", addresses: [192.0.2.7/24]}]}\n";
+    let path = home.join("lost.yaml");
+    put(&path, &text.replacen("machine:\n", lost, 1))?;
+    let path = path.display().to_string();
+    let words = ["apply-config", "-n", node, "-f", &path, "--mode", "try"];
+    // Its answer may be lost with the address.
+    if let Err(why) = machinectl(home, &[&words[..], &["--timeout", "45s"]].concat(), 60) {
+        eprintln!("{why:#}");
+    }
+    let deadline = qemu_tests::Deadline::new(240, "the machine to be reachable again");
+    let short = ["--request-timeout", "5s"];
+    let history = [&["config", "history", "-n", node], &short[..]].concat();
+    let mut away = false;
+    loop {
+        match machinectl(home, &history, 60) {
+            Ok(history) if history.matches("reverted").count() == 2 => break,
+            Ok(_) => {}
+            Err(_) => away = true,
+        }
+        deadline.left()?;
+    }
+    ensure!(away, "the try was reachable all the time: it tried nothing");
+    let settled = ["status", "-n", node, "--wait", "--timeout", "10h"];
+    machinectl(home, &settled, 400).map(drop)
 }
 
 const KILLS: &str = "{ (n=0; for pause in 1 1 1 2 2 3 3 5 5 8 8 13 13 21; do sleep $pause; \

@@ -54,6 +54,8 @@ struct Written {
 #[derive(Debug)]
 pub struct Contexts {
     path: PathBuf,
+    /// Held by who is to change the file, for as long as this lives.
+    lock: Option<std::fs::File>,
     current: Option<String>,
     contexts: Vec<Context>,
 }
@@ -86,12 +88,22 @@ pub fn home() -> Result<PathBuf, Failure> {
 }
 
 impl Contexts {
+    /// Reads the contexts file to change it: whoever else wants that waits until it is done, so that
+    /// no change is lost.
+    pub fn load_to_change(path: &Path) -> Result<Self, Failure> {
+        let lock = files::lock(&path.with_extension("lock"))?;
+        let mut contexts = Self::load(path)?;
+        contexts.lock = Some(lock);
+        Ok(contexts)
+    }
+
     /// Reads the contexts file; one that is not there is empty.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
         if path.symlink_metadata().is_err() {
             return Ok(Self {
                 path,
+                lock: None,
                 current: None,
                 contexts: Vec::new(),
             });
@@ -114,6 +126,7 @@ impl Contexts {
         }
         Ok(Self {
             path,
+            lock: None,
             current: written.current,
             contexts: written.contexts,
         })
@@ -180,8 +193,9 @@ impl Contexts {
     }
 
     /// Adds a context. One of the same name is replaced if it is of the same
-    /// cluster (the same CA) or if `force` says so.
-    pub fn add(&mut self, context: Context, force: bool) -> Result<(), Failure> {
+    /// cluster (the same CA) or if `force` says so; of the same cluster, its nodes
+    /// stay where the new one names none.
+    pub fn add(&mut self, mut context: Context, force: bool) -> Result<(), Failure> {
         if context.name.is_empty() {
             return Err(Failure::usage("a context needs a name"));
         }
@@ -190,7 +204,12 @@ impl Contexts {
             .iter_mut()
             .find(|other| other.name == context.name)
         {
-            Some(other) if force || other.ca.trim() == context.ca.trim() => *other = context,
+            Some(other) if force || other.ca.trim() == context.ca.trim() => {
+                if context.nodes.is_empty() && other.ca.trim() == context.ca.trim() {
+                    context.nodes.clone_from(&other.nodes);
+                }
+                *other = context;
+            }
             Some(_) => {
                 return Err(Failure::usage(format!(
                     "context {} exists already and belongs to another cluster",
@@ -270,6 +289,7 @@ mod tests {
     fn another_cluster_of_the_same_name_is_kept() {
         let mut contexts = Contexts {
             path: "x".into(),
+            lock: None,
             current: None,
             contexts: vec![context("demo", "one")],
         };
@@ -280,9 +300,44 @@ mod tests {
     }
 
     #[test]
+    fn nodes_outlive_a_new_certificate() {
+        let mut contexts = Contexts {
+            path: "x".into(),
+            lock: None,
+            current: None,
+            contexts: vec![context("demo", "one")],
+        };
+        let mut renewed = context("demo", "one");
+        renewed.nodes.clear();
+        contexts.add(renewed.clone(), true).unwrap();
+        assert_eq!(contexts.find("demo").unwrap().nodes.len(), 1);
+        renewed.ca = "two".into();
+        contexts.add(renewed, true).unwrap();
+        assert!(contexts.find("demo").unwrap().nodes.is_empty());
+    }
+
+    #[test]
+    fn changes_at_once_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/config.yaml");
+        let add = |name: String| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let mut contexts = Contexts::load_to_change(&path).unwrap();
+                contexts.add(context(&name, "ca"), false).unwrap();
+                contexts.save().unwrap();
+            })
+        };
+        let all: Vec<_> = (0..8).map(|n| add(format!("c{n}"))).collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
+        assert_eq!(Contexts::load(&path).unwrap().all().len(), 8);
+    }
+
+    #[test]
     fn the_only_context_needs_no_choice_and_several_do() {
         let mut contexts = Contexts {
             path: "x".into(),
+            lock: None,
             current: None,
             contexts: Vec::new(),
         };

@@ -28,11 +28,14 @@ impl Document {
 
 /// Reads files, each with the secrets added where given. Problems of all files are told at once.
 pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, Failure> {
-    let secrets = secrets.map(files::read).transpose()?;
+    let secrets = secrets.map(|path| files::read(path).map(|bytes| (path, bytes)));
+    let secrets = secrets.transpose()?;
     let mut documents = Vec::new();
     let mut refused = Vec::new();
     for path in paths {
-        let bytes = with_secrets(files::read(path)?, secrets.as_deref());
+        let own = files::read(path)?;
+        let lines = own.split(|byte| *byte == b'\n').count() - usize::from(own.ends_with(b"\n"));
+        let bytes = with_secrets(own, secrets.as_ref().map(|(_, bytes)| bytes.as_slice()));
         match machine_config::read(&bytes) {
             Ok(bundle) => {
                 let text = String::from_utf8(bytes)
@@ -43,7 +46,16 @@ pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, 
                     bundle,
                 });
             }
-            Err(problems) => refused.push(listed(path, &problems)),
+            Err(problems) => {
+                let places = match &secrets {
+                    Some((secrets, bytes)) => {
+                        let ruled = usize::from(!bytes.starts_with(b"---"));
+                        vec![(path.as_path(), 0), (*secrets, lines + ruled)]
+                    }
+                    None => vec![(path.as_path(), 0)],
+                };
+                refused.push(listed(&places, &problems));
+            }
         }
     }
     if refused.is_empty() {
@@ -56,7 +68,7 @@ pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, 
 /// Reads a cluster's secrets.
 pub fn read_secrets(path: &Path) -> Result<ClusterSecrets, Failure> {
     machine_config::read_secrets(&files::read(path)?)
-        .map_err(|problems| Failure::refused(listed(path, &problems)))
+        .map_err(|problems| Failure::refused(listed(&[(path, 0)], &problems)))
 }
 
 fn with_secrets(mut stream: Vec<u8>, secrets: Option<&[u8]>) -> Vec<u8> {
@@ -72,14 +84,24 @@ fn with_secrets(mut stream: Vec<u8>, secrets: Option<&[u8]>) -> Vec<u8> {
     stream
 }
 
-/// `file:line:column path: message (hint)`, one a line.
-fn listed(path: &Path, problems: &Problems) -> String {
+/// `file:line:column path: message (hint)`, one a line. The files that a stream is put together from,
+/// each with how many lines came before it.
+fn listed(places: &[(&Path, usize)], problems: &Problems) -> String {
+    let first = places.first().map_or(Path::new(""), |(path, _)| path);
     let mut text = match problems.len() {
-        1 => format!("{}: 1 problem", path.display()),
-        count => format!("{}: {count} problems", path.display()),
+        1 => format!("{}: 1 problem", first.display()),
+        count => format!("{}: {count} problems", first.display()),
     };
     for problem in problems {
-        text.push_str(&format!("\n  {}:{problem}", path.display()));
+        let of = places
+            .iter()
+            .rev()
+            .find(|(_, before)| problem.line > *before);
+        let (path, before) = of.copied().unwrap_or((first, 0));
+        let mut problem = problem.clone();
+        problem.line -= before;
+        let space = if problem.line == 0 { " " } else { "" };
+        text.push_str(&format!("\n  {}:{space}{problem}", path.display()));
     }
     text
 }

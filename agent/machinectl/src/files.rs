@@ -1,8 +1,10 @@
 //! Files on the workstation: read with a plain-words failure, written whole or not at all.
 
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use atomic_write_file::OpenOptions;
 use atomic_write_file::unix::OpenOptionsExt as _;
@@ -71,6 +73,34 @@ pub fn write_new(path: &Path, content: &[u8], access: Access, force: bool) -> Re
             .next("choose another name, or say --force to replace it"));
     }
     write(path, content, access)
+}
+
+/// The longest that somebody else's change of a small file takes.
+const LOCKED: Duration = Duration::from_secs(10);
+
+/// Takes a lock that ends with the file returned, or with this process.
+pub fn lock(path: &Path) -> Result<File, Failure> {
+    let told = |why: String| Failure::failed(format!("lock {}: {why}", path.display()));
+    if let Some(above) = path.parent() {
+        folder(above, Access::Owner)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(path).map_err(|error| told(plain(&error)))?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCKED => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let seconds = LOCKED.as_secs();
+                return Err(told(format!("another machinectl holds it for {seconds} s")));
+            }
+            Err(TryLockError::Error(error)) => return Err(told(plain(&error))),
+        }
+    }
 }
 
 /// Makes a folder and its parents. New ones are the owner's only where `access` says so.

@@ -34,6 +34,11 @@ pub fn contexts() -> Result<Contexts, Failure> {
     Contexts::load(&context::default_path()?)
 }
 
+/// Reads the contexts file to change it.
+pub fn contexts_to_change() -> Result<Contexts, Failure> {
+    Contexts::load_to_change(&context::default_path()?)
+}
+
 impl Session {
     /// Opens the context that the options mean.
     pub fn open(common: &Common) -> Result<Self, Failure> {

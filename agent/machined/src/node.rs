@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use machine_config::Role;
 use machine_plan::action::Action;
-use machine_plan::desired::{CNI_FILE, Desired};
+use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
 use machine_plan::observed::{Observed, Probe};
 
@@ -159,7 +159,8 @@ impl Node {
             futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
-        let paths = desired.files().map(|f| f.path.as_str()).chain([CNI_FILE]);
+        let wanted = desired.files().map(|f| f.path.clone());
+        let paths = wanted.chain(OURS.iter().flat_map(|shape| files::of_shape(shape)));
         Observed {
             hostname: facts::hostname(),
             node_ip: match address.is_unspecified() {
@@ -167,7 +168,10 @@ impl Node {
                 false => Probe::Seen(address),
             },
             files: paths
-                .map(|path| (path.to_owned(), files::look(path)))
+                .map(|path| {
+                    let seen = files::look(&path);
+                    (path, seen)
+                })
                 .collect(),
             leaves: certs::look(&desired.leaves, &entry.bundle, &self.leaves),
             units: units.into_iter().collect::<BTreeMap<_, _>>(),

@@ -19,7 +19,7 @@ pub enum Action {
         /// Path, mode and content; secret content is redacted when shown.
         file: RenderedFile,
     },
-    /// Remove a file of ours.
+    /// Remove a file that an earlier document wanted.
     RemoveFile {
         /// Absolute path.
         path: String,

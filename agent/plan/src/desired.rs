@@ -16,11 +16,24 @@ use crate::render::{self, EtcdWish, Leaf};
 /// what the cluster gave this node.
 pub const CNI_FILE: &str = "/etc/cni/net.d/10-bridge.conflist";
 
+/// Where a file can only be ours, `*` for any name: one that is there and not wanted is of an earlier
+/// document, and goes.
+pub const OURS: [&str; 5] = [
+    "/etc/systemd/network/10-machined-*.network",
+    "/etc/systemd/resolved.conf.d/90-machined.conf",
+    "/etc/systemd/timesyncd.conf.d/90-machined.conf",
+    "/etc/containerd/certs.d/*/hosts.toml",
+    CNI_FILE,
+];
+
 /// A unit and what it reads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Unit {
     /// Full name.
     pub name: &'static str,
+    /// The folder it reads them from.
+    #[serde(skip)]
+    pub place: &'static str,
     /// Its files.
     pub files: Vec<RenderedFile>,
     /// Digest over paths, modes and contents.
@@ -28,7 +41,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    fn new(name: &'static str, files: Vec<RenderedFile>) -> Self {
+    fn new(name: &'static str, place: &'static str, files: Vec<RenderedFile>) -> Self {
         let mut text = String::new();
         for file in &files {
             text.push_str(&format!(
@@ -40,6 +53,7 @@ impl Unit {
         }
         Self {
             name,
+            place,
             inputs: digest(text.as_bytes()),
             files,
         }
@@ -55,6 +69,8 @@ pub struct Desired {
     pub role: Role,
     /// Sysctls, modules, network, time: each with the system unit to tell.
     pub host: Vec<Unit>,
+    /// The host's files that no unit has to be told of.
+    pub names: Vec<RenderedFile>,
     /// Authorities' certificates and, on control planes, keys.
     pub authorities: Vec<RenderedFile>,
     /// Leaves made on this machine.
@@ -108,13 +124,23 @@ impl Desired {
         let marks = render::node_marks(config);
         let taint =
             |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
+        let (host, names) = host_units(config);
         let mut authorities = render::authorities(config, secrets);
         authorities.extend(encryption);
         Self {
             role: config.role(),
-            host: host_units(config),
-            runtime: Unit::new("containerd.service", render::containerd(config)),
-            kubelet: Unit::new("kubelet.service", render::kubelet(config, facts)),
+            host,
+            names,
+            runtime: Unit::new(
+                "containerd.service",
+                "/etc/containerd/",
+                render::containerd(config),
+            ),
+            kubelet: Unit::new(
+                "kubelet.service",
+                "/var/lib/kubelet/",
+                render::kubelet(config, facts),
+            ),
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
@@ -155,6 +181,7 @@ impl Desired {
         let units = self.host.iter().chain([&self.runtime, &self.kubelet]);
         let of_units = units.flat_map(|unit| &unit.files);
         of_units
+            .chain(&self.names)
             .chain(&self.authorities)
             .chain(&self.etcd)
             .chain(&self.api_server)
@@ -184,7 +211,7 @@ pub fn objects_digest(objects: &[Value]) -> String {
     digest(Value::from(objects.to_vec()).to_string().as_bytes())
 }
 
-// Which system unit reads which directory; a unit without files is left alone.
+// Which system unit reads which directory.
 const READERS: [(&str, &str); 5] = [
     ("systemd-modules-load.service", "/etc/modules-load.d/"),
     ("systemd-sysctl.service", "/etc/sysctl.d/"),
@@ -196,19 +223,13 @@ const READERS: [(&str, &str); 5] = [
     ),
 ];
 
-fn host_units(config: &MachineConfig) -> Vec<Unit> {
-    let files = render::host(config);
-    let of = |place: &str| {
-        files
-            .iter()
-            .filter(|f| f.path.starts_with(place))
-            .cloned()
-            .collect()
+fn host_units(config: &MachineConfig) -> (Vec<Unit>, Vec<RenderedFile>) {
+    let mut files = render::host(config);
+    let mut unit = |(name, place): (&'static str, &'static str)| {
+        let (of_it, others) = files.drain(..).partition(|f| f.path.starts_with(place));
+        files = others;
+        Unit::new(name, place, of_it)
     };
-    let unit = |(name, place): (&'static str, &str)| Unit::new(name, of(place));
-    READERS
-        .into_iter()
-        .map(unit)
-        .filter(|unit| !unit.files.is_empty())
-        .collect()
+    let units = READERS.into_iter().map(&mut unit).collect();
+    (units, files)
 }

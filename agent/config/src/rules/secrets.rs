@@ -100,8 +100,11 @@ fn field(kind: AuthorityKind) -> &'static str {
     }
 }
 
+/// Said also of a whole cluster's secrets, whose only copy nobody should be told to edit.
+const WORKERS_PART: &str = "machinectl gen config makes a worker's own part of the secrets";
+
 fn not_for_workers() -> Fault {
-    Fault::new("a worker must not hold it").hint("remove it; machinectl gen config leaves it out")
+    Fault::new("a worker must not hold it").hint(WORKERS_PART)
 }
 
 /// Whether an authority is there and may be; reports it otherwise.
@@ -143,10 +146,7 @@ fn judge_ca(
     match (&section.key, role) {
         (Some(_), Some(Role::Worker)) => {
             let fault = Fault::new("a worker must not hold CA keys");
-            report.key(
-                &key_at,
-                fault.hint(format!("remove {key_at}; keep the certificate")),
-            );
+            report.key(&key_at, fault.hint(WORKERS_PART));
         }
         (None, Some(Role::ControlPlane)) => report.value(&key_at, missing()),
         (Some(key), _) if facts.is_some() => {

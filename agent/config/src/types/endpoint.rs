@@ -61,7 +61,8 @@ impl FromStr for Endpoint {
                 None => return Err(Fault::new("is not host:port").hint(SHAPE)),
             }
         } else if text.parse::<Ipv6Addr>().is_ok() {
-            (text, None)
+            // Nobody can say whether its last part was meant to be a port.
+            return Err(Fault::new("is an IPv6 address without brackets").hint(SHAPE));
         } else {
             match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),

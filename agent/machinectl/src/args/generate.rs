@@ -68,7 +68,13 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: String,
     /// Control plane machines: HOSTNAME or HOSTNAME=ADDRESS, separated by commas.
-    #[arg(long, value_name = "NODES", value_delimiter = ',', required = true)]
+    /// None are needed for further workers of a cluster that there is.
+    #[arg(
+        long,
+        value_name = "NODES",
+        value_delimiter = ',',
+        required_unless_present = "workers"
+    )]
     pub control_planes: Vec<String>,
     /// Workers: HOSTNAME or HOSTNAME=ADDRESS, separated by commas.
     #[arg(long, value_name = "NODES", value_delimiter = ',')]

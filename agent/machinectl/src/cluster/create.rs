@@ -14,7 +14,7 @@ use super::probe::{self, Speed};
 use super::state::{self, Machine, State};
 use super::vm::{self, Place, Start};
 use crate::args::Common;
-use crate::context::{Context, Contexts};
+use crate::context::Context;
 use crate::enrol;
 use crate::failure::{Failure, Kind};
 use crate::files::{self, Access};
@@ -53,12 +53,11 @@ pub(super) async fn run(common: &Common, args: &CreateArgs) -> Result<(), Failur
                 .next(format!("machinectl cluster destroy {}", args.name)),
         );
     }
-    let mut contexts = session::contexts()?;
     let state = plan::machines(args)?;
     progress.tell("speed", "trying a small machine");
     let speed = probe::measure(&image).await?;
     progress.tell("speed", &described(speed));
-    let (documents, bundles, context) = papers(&state, args, speed, folder, &mut contexts)?;
+    let (documents, bundles, context) = papers(&state, args, speed, folder)?;
     progress.tell("folder", &folder.display().to_string());
 
     let common_start = Start {
@@ -114,7 +113,6 @@ fn papers(
     args: &CreateArgs,
     speed: Speed,
     folder: &Path,
-    contexts: &mut Contexts,
 ) -> Result<(Vec<Secret>, Vec<Secret>, Context), Failure> {
     let text = generate::secrets(SystemTime::now())
         .map_err(|error| Failure::failed(format!("make secrets: {error}")))?;
@@ -126,6 +124,7 @@ fn papers(
         .iter()
         .map(|machine| identity::enrolment_bundle(&secrets, &machine.name, &[]))
         .collect();
+    let mut contexts = session::contexts_to_change()?;
     let context =
         identity::new_context(&args.name, plan::nodes(state), &secrets, &Client::admin())?;
     contexts.add(context.clone(), false)?;

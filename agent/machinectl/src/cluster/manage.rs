@@ -99,7 +99,7 @@ fn remove_context(name: &str, folder: &Path) -> Result<(), Failure> {
     let Ok(secrets) = crate::documents::read_secrets(&folder.join("secrets.yaml")) else {
         return Ok(());
     };
-    let mut contexts = session::contexts()?;
+    let mut contexts = session::contexts_to_change()?;
     let ours = contexts
         .find(name)
         .is_some_and(|context| context.ca.trim() == secrets.machine_ca.certificate.trim());

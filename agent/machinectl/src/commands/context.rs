@@ -18,7 +18,10 @@ use crate::time;
 
 /// Runs `context …`.
 pub(super) fn run(common: &Common, command: ContextCommand) -> Result<(), Failure> {
-    let mut contexts = session::contexts()?;
+    let mut contexts = match command {
+        ContextCommand::List { .. } | ContextCommand::Show { .. } => session::contexts()?,
+        _ => session::contexts_to_change()?,
+    };
     match command {
         ContextCommand::List { output } => {
             let current = contexts.current();
@@ -71,7 +74,7 @@ fn made(common: &Common, args: &AddContextArgs) -> Result<Context, Failure> {
     }
     let (Some(ca), Some(certificate), Some(key)) = (&args.ca, &args.certificate, &args.key) else {
         return Err(Failure::usage(
-            "a context needs --secrets, or --ca, --certificate and --key",
+            "a context needs --secrets, or --ca, --certificate and --key together",
         ));
     };
     let context = Context {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use machine_config::generate::{self as make, ClusterDescription, GenerateError, NodeDescription};
-use machine_config::{ClusterSecrets, Role};
+use machine_config::{ClusterSecrets, Hostname, Role};
 use machine_pki::{AuthorityKind, Secret};
 
 use crate::args::{EnrolmentArgs, GenConfigArgs, GenerateCommand, SchemaArgs, SecretsArgs};
@@ -58,10 +58,16 @@ fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     if args.output == Path::new("-") {
         return files::print(&text);
     }
-    files::write(&args.output, text.as_bytes(), Access::Everyone)
+    files::write(&args.output, text.as_bytes(), Access::Everyone)?;
+    eprintln!("wrote {}", args.output.display());
+    Ok(())
 }
 
 fn enrolment(args: &EnrolmentArgs) -> Result<(), Failure> {
+    if let Err(fault) = args.name.parse::<Hostname>() {
+        let hint = fault.hint.unwrap_or_default();
+        return Err(Failure::usage(format!("name {} {}", args.name, fault.message)).next(hint));
+    }
     let secrets = documents::read_secrets(&args.secrets)?;
     let bundle = identity::enrolment_bundle(&secrets, &args.name, &args.ip)?;
     let default = PathBuf::from(format!("{}.enrolment", args.name));
@@ -114,7 +120,8 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
 /// Adds Kubernetes' port where none is given.
 fn endpoint(text: &str) -> String {
     use std::net::Ipv6Addr;
-    if text.parse::<Ipv6Addr>().is_ok() {
+    // Whether the last part of this one was meant to be a port is asked, by refusing it.
+    if text.parse::<Ipv6Addr>().is_ok() && !text.ends_with(":6443") {
         return format!("[{text}]:6443");
     }
     let host_only = text.ends_with(']') || !text.contains(':');
@@ -130,9 +137,26 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(&args.name));
-    let (described_nodes, known) = nodes(args)?;
+    let (described_nodes, mut known) = nodes(args)?;
+    if described_nodes
+        .iter()
+        .any(|node| node.hostname == "secrets")
+    {
+        let message = "no machine can be called secrets: its config would replace secrets.yaml";
+        return Err(Failure::usage(message));
+    }
     let kept = folder.join("secrets.yaml");
     let (text, secrets) = cluster_secrets(args, &kept)?;
+    if text.is_some() && args.control_planes.is_empty() {
+        return Err(Failure::usage("a new cluster has no control plane machine")
+            .next("add --control-planes, or --secrets with those of the cluster to join"));
+    }
+    if args.control_planes.len() > 1 {
+        eprintln!(
+            "warning: several control planes are not there yet: only one machine of these can be \
+             given the order to bootstrap"
+        );
+    }
     let documents = make::documents(
         &described(args, described_nodes),
         &secrets,
@@ -149,7 +173,16 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     }
     let mut contexts = None;
     if !args.no_context {
-        let mut all = session::contexts()?;
+        let mut all = session::contexts_to_change()?;
+        // Machines that the context knows already stay in it.
+        let before = all.find(&args.name).into_iter();
+        let before = before.filter(|c| c.ca.trim() == secrets.machine_ca.certificate.trim());
+        let before: Vec<Node> = before.flat_map(|c| c.nodes.clone()).collect();
+        for node in before {
+            if known.iter().all(|new| new.name != node.name) {
+                known.push(node);
+            }
+        }
         let context =
             identity::new_context(&args.name, known, &secrets, &identity::Client::admin())?;
         all.add(context, args.force)?;
@@ -212,6 +245,7 @@ mod tests {
             ("fd00::1", "[fd00::1]:6443"),
             ("[fd00::1]", "[fd00::1]:6443"),
             ("[fd00::1]:1", "[fd00::1]:1"),
+            ("fd00::1:6443", "fd00::1:6443"),
         ] {
             assert_eq!(endpoint(text), want);
         }

@@ -6,7 +6,7 @@ use machined_proto::v1::{
 use serde_json::json;
 
 use crate::args::{Common, Format, Output};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::files;
 use crate::fleet::{self, Outcome};
 use crate::output::{self, table};
@@ -58,7 +58,19 @@ pub(super) async fn run(common: &Common, output: Output) -> Result<(), Failure> 
     let mut findings = own_certificate(session);
     findings.extend(outcomes.iter().flat_map(of_machine));
     findings.extend(of_cluster(&outcomes));
-    report(&findings, outcomes.len(), output)
+    report(&findings, outcomes.len(), output).map_err(|failure| match nobody(&outcomes) {
+        Some(kind) => Failure { kind, ..failure },
+        None => failure,
+    })
+}
+
+/// Why nothing could be checked, where no machine at all was heard.
+fn nobody(outcomes: &[Outcome<Heard>]) -> Option<Kind> {
+    let kinds = outcomes
+        .iter()
+        .map(|o| o.result.as_ref().err().map(|f| f.kind));
+    let kinds: Option<Vec<Kind>> = kinds.collect();
+    kinds?.into_iter().max()
 }
 
 async fn hear(session: &Session, target: Target) -> Result<Heard, Failure> {
@@ -220,6 +232,7 @@ fn report(findings: &[Finding], asked: usize, output: Output) -> Result<(), Fail
     }
     match findings.len() {
         0 => Ok(()),
+        1 => Err(Failure::failed("1 check failed")),
         count => Err(Failure::failed(format!("{count} checks failed"))),
     }
 }

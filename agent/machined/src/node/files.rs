@@ -27,6 +27,26 @@ pub fn look(path: &str) -> Probe<FileSeen> {
     probe(read())
 }
 
+/// Paths that are there, or may be, of a shape with at most one `*` in it, which stands for any name.
+pub fn of_shape(shape: &str) -> Vec<String> {
+    let Some((before, after)) = shape.split_once('*') else {
+        return vec![shape.to_owned()];
+    };
+    let (folder, first) = before.rsplit_once('/').unwrap_or_default();
+    // What is not there, or cannot be read, has nothing of ours.
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter_map(|name| match after.strip_prefix('/') {
+            Some(file) => name
+                .starts_with(first)
+                .then(|| format!("{folder}/{name}/{file}")),
+            None => (name.starts_with(first) && name.ends_with(after))
+                .then(|| format!("{folder}/{name}")),
+        })
+        .collect()
+}
+
 /// Whether etcd has ever started here.
 pub fn has_etcd_member() -> Probe<()> {
     probe(std::fs::metadata(ETCD_MEMBER).map(|_| ()))
@@ -93,5 +113,33 @@ fn probe<T>(result: std::io::Result<T>) -> Probe<T> {
         Ok(value) => Probe::Seen(value),
         Err(e) if e.kind() == ErrorKind::NotFound => Probe::Absent,
         Err(e) => Probe::Unreadable(e.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn a_shape_finds_what_may_be_ours_and_nothing_else() {
+        let scratch = Scratch::new();
+        let root = scratch.path().display().to_string();
+        for name in ["10-ours-0.network", "10-ours-a.network", "20-x.network"] {
+            durable::replace(&scratch.path().join(name), b"", 0o600).unwrap();
+        }
+        std::fs::create_dir(scratch.path().join("registry.example")).unwrap();
+        let found = |shape: &str| {
+            let mut found = of_shape(&format!("{root}/{shape}"));
+            found.sort();
+            let prefix = format!("{root}/");
+            let short = found.iter().map(|path| path.replacen(&prefix, "", 1));
+            short.collect::<Vec<_>>()
+        };
+        let ours = ["10-ours-0.network", "10-ours-a.network"];
+        assert_eq!(found("10-ours-*.network"), ours);
+        assert_eq!(found("one.conf"), ["one.conf"]);
+        assert!(found("registry*/hosts.toml").contains(&"registry.example/hosts.toml".to_owned()));
+        assert_eq!(found("nowhere/10-*"), [""; 0]);
     }
 }

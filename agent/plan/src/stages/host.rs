@@ -1,6 +1,6 @@
 //! Hostname, sysctls, modules, links, time servers.
 
-use super::{Look, writes};
+use super::{Look, removals, writes};
 use crate::action::Action;
 use crate::observed::Probe;
 use crate::verdict::Verdict;
@@ -12,8 +12,10 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
             name: look.desired.hostname.clone(),
         });
     }
+    actions.extend(writes(look.observed, &look.desired.names));
     for unit in &look.desired.host {
-        let files = writes(look.observed, &unit.files);
+        let mut files = removals(look, unit.place);
+        files.extend(writes(look.observed, &unit.files));
         let told = super::units::told(look, unit);
         if files.is_empty() && told {
             continue;

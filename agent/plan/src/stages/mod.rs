@@ -160,3 +160,15 @@ pub(crate) fn writes<'a>(
         .map(|f| Action::WriteFile { file: f.clone() })
         .collect()
 }
+
+/// Removals of what an earlier document had in this folder.
+pub(crate) fn removals(look: &Look<'_>, place: &str) -> Vec<Action> {
+    let there = look.observed.files.iter();
+    let there = there.filter(|(path, seen)| path.starts_with(place) && seen.seen().is_some());
+    let stray = |path: &&String| look.desired.files().all(|f| f.path != **path);
+    there
+        .map(|(path, _)| path)
+        .filter(stray)
+        .map(|path| Action::RemoveFile { path: path.clone() })
+        .collect()
+}

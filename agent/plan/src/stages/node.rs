@@ -1,7 +1,8 @@
 //! This machine's node, and the pod network that depends on it.
 
-use super::{Look, writes};
+use super::{Look, removals, writes};
 use crate::action::Action;
+use crate::desired::CNI_FILE;
 use crate::observed::{NodeSeen, Probe};
 use crate::verdict::Verdict;
 
@@ -39,7 +40,8 @@ pub(super) fn mark(look: &Look<'_>) -> Verdict {
 
 pub(super) fn network(look: &Look<'_>) -> Verdict {
     if look.desired.cni(&[]).is_none() {
-        return Verdict::Settled;
+        // Of an earlier document: containerd would go on using it, by its name before others.
+        return Verdict::act(removals(look, CNI_FILE));
     }
     let node = match registered(look) {
         Ok(node) => node,

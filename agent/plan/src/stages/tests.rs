@@ -12,7 +12,13 @@ const DOCUMENT: &str =
 const NOW: i64 = 1_800_000_000;
 
 fn desired() -> Desired {
-    let bundle = machine_config::read(DOCUMENT.as_bytes()).unwrap();
+    desired_with("")
+}
+
+/// With this said of the machine too.
+fn desired_with(words: &str) -> Desired {
+    let document = DOCUMENT.replacen("machine:\n", &format!("machine:\n{words}"), 1);
+    let bundle = machine_config::read(document.as_bytes()).unwrap();
     let node_ip: IpAddr = "10.0.2.15".parse().unwrap();
     let facts = HostFacts {
         node_ip,
@@ -191,6 +197,41 @@ fn an_order_leads_to_a_ready_node_also_when_effects_are_lost() {
         assert!(end.settled(), "every {lose}th effect lost: {end:?}");
         assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
     }
+}
+
+#[test]
+fn what_an_earlier_document_wanted_goes_and_its_readers_are_told() {
+    let more = desired_with(
+        "  network:\n    interfaces: [{name: eth0, dhcp: true}, {name: eth1, dhcp: true}]\n    \
+         nameservers: [192.0.2.1]\n    timeServers: [192.0.2.2]\n",
+    );
+    let less = desired_with("  network:\n    interfaces: [{name: eth0, dhcp: true}]\n");
+    for lose in [0, 2, 3] {
+        let mut observed = Observed {
+            bootstrap_ordered: true,
+            ..fresh(&more)
+        };
+        assert!(settle(&more, &mut observed, 0).settled());
+        let gone = [
+            "/etc/systemd/network/10-machined-1.network",
+            "/etc/systemd/resolved.conf.d/90-machined.conf",
+            "/etc/systemd/timesyncd.conf.d/90-machined.conf",
+        ];
+        assert!(gone.iter().all(|path| observed.files.contains_key(*path)));
+        assert!(settle(&less, &mut observed, lose).settled());
+        assert!(!gone.iter().any(|path| observed.files.contains_key(*path)));
+        for unit in &less.host {
+            let Some(Probe::Seen(seen)) = observed.units.get(unit.name) else {
+                panic!("{} is looked at", unit.name)
+            };
+            assert_eq!(seen.inputs.as_ref(), Some(&unit.inputs), "{}", unit.name);
+        }
+    }
+    // A reader that never had anything to read is left alone.
+    let mut observed = fresh(&less);
+    settle(&less, &mut observed, 0);
+    let resolved = observed.units.get("systemd-resolved.service");
+    assert_eq!(resolved, Some(&Probe::Seen(UnitSeen::default())));
 }
 
 #[test]

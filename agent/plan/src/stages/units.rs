@@ -2,7 +2,7 @@
 
 use machine_config::Role;
 
-use super::{Look, writes};
+use super::{Look, removals, writes};
 use crate::action::Action;
 use crate::desired::Unit;
 use crate::observed::Probe;
@@ -44,9 +44,12 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
     supervise(look, unit, inputs)
 }
 
-/// Whether the unit was started with its present inputs in this boot.
+/// Whether the unit was started with its present inputs in this boot. One that has none and never had
+/// any is as it should be.
 pub(super) fn told(look: &Look<'_>, unit: &Unit) -> bool {
-    told_inputs(look, unit.name, &unit.inputs)
+    let seen = look.observed.units.get(unit.name).and_then(Probe::seen);
+    let never = seen.is_none_or(|seen| seen.inputs.is_none());
+    (unit.files.is_empty() && never) || told_inputs(look, unit.name, &unit.inputs)
 }
 
 fn told_inputs(look: &Look<'_>, name: &str, inputs: &str) -> bool {
@@ -67,7 +70,8 @@ fn supervise(look: &Look<'_>, unit: &Unit, inputs: &str) -> Verdict {
             );
         }
     };
-    let mut actions = writes(look.observed, &unit.files);
+    let mut actions = removals(look, unit.place);
+    actions.extend(writes(look.observed, &unit.files));
     let told = told_inputs(look, unit.name, inputs);
     let (name, inputs) = (unit.name.to_owned(), inputs.to_owned());
     if !told || !actions.is_empty() {
