@@ -95,6 +95,7 @@ fn endpoints() {
         "224.0.0.1",
         "a b:1",
         "user@a:1",
+        "fd00::1:6443",
     ] {
         assert!(text.parse::<Endpoint>().is_err(), "{text:?}");
     }

@@ -199,7 +199,7 @@ fn a_wrong_address_is_told_in_plain_words() {
     let (code, _, err) = run(&home, &["status", "-n", "cp1=10.0.0.1:99999"]);
     assert!(code == 2 && err.contains("is not a port"), "{err}");
     let (code, out, _) = run(&home, &["health"]);
-    assert!(code == 1 && out.contains("connection"), "{out}");
+    assert!(code == 4 && out.contains("connection"), "{out}");
 }
 
 #[test]

@@ -61,8 +61,11 @@ impl FromStr for Endpoint {
                 None => return Err(Fault::new("is not host:port").hint(SHAPE)),
             }
         } else if text.parse::<Ipv6Addr>().is_ok() {
-            // Nobody can say whether its last part was meant to be a port.
-            return Err(Fault::new("is an IPv6 address without brackets").hint(SHAPE));
+            // Whether its last part was meant to be the port has to be asked.
+            if text.ends_with(":6443") {
+                return Err(Fault::new("is an IPv6 address without brackets").hint(SHAPE));
+            }
+            (text, None)
         } else {
             match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
