@@ -272,6 +272,15 @@ mod tests {
         }
     }
 
+    fn holding(contexts: Vec<Context>) -> Contexts {
+        Contexts {
+            path: "x".into(),
+            lock: None,
+            current: None,
+            contexts,
+        }
+    }
+
     #[test]
     fn what_is_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
@@ -287,12 +296,7 @@ mod tests {
 
     #[test]
     fn another_cluster_of_the_same_name_is_kept() {
-        let mut contexts = Contexts {
-            path: "x".into(),
-            lock: None,
-            current: None,
-            contexts: vec![context("demo", "one")],
-        };
+        let mut contexts = holding(vec![context("demo", "one")]);
         contexts.add(context("demo", "one\n"), false).unwrap();
         assert!(contexts.add(context("demo", "two"), false).is_err());
         contexts.add(context("demo", "two"), true).unwrap();
@@ -301,12 +305,7 @@ mod tests {
 
     #[test]
     fn nodes_outlive_a_new_certificate() {
-        let mut contexts = Contexts {
-            path: "x".into(),
-            lock: None,
-            current: None,
-            contexts: vec![context("demo", "one")],
-        };
+        let mut contexts = holding(vec![context("demo", "one")]);
         let mut renewed = context("demo", "one");
         renewed.nodes.clear();
         contexts.add(renewed.clone(), true).unwrap();
@@ -335,12 +334,7 @@ mod tests {
 
     #[test]
     fn the_only_context_needs_no_choice_and_several_do() {
-        let mut contexts = Contexts {
-            path: "x".into(),
-            lock: None,
-            current: None,
-            contexts: Vec::new(),
-        };
+        let mut contexts = holding(Vec::new());
         assert!(
             contexts
                 .choose(None)

@@ -88,6 +88,7 @@ pub fn lock(path: &Path) -> Result<File, Failure> {
     options.create(true).truncate(false).write(true).mode(0o600);
     let file = options.open(path).map_err(|error| told(plain(&error)))?;
     let began = Instant::now();
+    // The kernel's own wait for a lock has no deadline.
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

@@ -422,3 +422,51 @@ fn destroy_ends_only_processes_that_belong_to_the_cluster() {
     stranger.wait().unwrap();
     assert!(!folder.exists());
 }
+
+#[test]
+fn a_further_worker_needs_the_clusters_secrets_and_leaves_its_context_whole() {
+    let home = home();
+    demo(&home);
+    let before = good(&home, &["context", "show", "demo", "-o", "json"]);
+    let words = ["gen", "config", "--name", "demo", "--endpoint", "10.0.2.15"];
+    let further = |worker: &str, rest: &[&str]| {
+        run(&home, &[&words[..], &["--workers", worker], rest].concat())
+    };
+    let (code, _, err) = further("w9", &["-o", "new"]);
+    assert!(code == 2 && err.contains("no control plane"), "{err}");
+    let secrets = ["--secrets", "demo/secrets.yaml", "-o"];
+    let kept = std::fs::read(home.path().join("demo/secrets.yaml")).unwrap();
+    let (code, _, err) = further("secrets", &[&secrets[..], &["demo", "--force"]].concat());
+    assert!(code == 2 && err.contains("secrets.yaml"), "{err}");
+    assert_eq!(
+        kept,
+        std::fs::read(home.path().join("demo/secrets.yaml")).unwrap()
+    );
+
+    let (code, _, err) = further("w9=10.0.0.9", &[&secrets[..], &["w9"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let after = good(&home, &["context", "show", "demo", "-o", "json"]);
+    let nodes = |text: &str| -> Vec<String> {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let nodes = value["nodes"].as_array().unwrap().iter();
+        nodes.map(|node| node["name"].to_string()).collect()
+    };
+    let (before, after) = (nodes(&before), nodes(&after));
+    assert!(!before.is_empty() && before.iter().all(|node| after.contains(node)));
+    assert!(after.contains(&"\"w9\"".to_owned()), "{after:?}");
+
+    // A whole cluster's secrets are not a worker's: said where they stand, and of no line too many.
+    let stream = std::fs::read_to_string(home.path().join("w9/w9.yaml")).unwrap();
+    let (config, _) = stream.split_once("---\n").unwrap();
+    std::fs::write(home.path().join("bare.yaml"), config).unwrap();
+    let words = ["validate", "bare.yaml", "--secrets", "demo/secrets.yaml"];
+    let (code, _, err) = run(&home, &words);
+    assert_eq!(code, 3, "{err}");
+    let text = String::from_utf8(kept).unwrap();
+    let line = 1 + text.lines().position(|line| line == "etcdCA:").unwrap();
+    assert!(
+        err.contains(&format!("demo/secrets.yaml:{line}:1 etcdCA")),
+        "{err}"
+    );
+    assert!(!err.contains("remove"), "{err}");
+}

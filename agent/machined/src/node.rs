@@ -17,7 +17,7 @@ pub mod routes;
 pub mod signer;
 pub mod systemd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -160,7 +160,8 @@ impl Node {
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let wanted = desired.files().map(|f| f.path.clone());
-        let paths = wanted.chain(OURS.iter().flat_map(|shape| files::of_shape(shape)));
+        let ours = OURS.iter().flat_map(|shape| files::of_shape(shape));
+        let paths: BTreeSet<String> = wanted.chain(ours).collect();
         Observed {
             hostname: facts::hostname(),
             node_ip: match address.is_unspecified() {
@@ -168,6 +169,7 @@ impl Node {
                 false => Probe::Seen(address),
             },
             files: paths
+                .into_iter()
                 .map(|path| {
                     let seen = files::look(&path);
                     (path, seen)

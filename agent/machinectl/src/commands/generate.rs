@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use machine_config::generate::{self as make, ClusterDescription, GenerateError, NodeDescription};
-use machine_config::{ClusterSecrets, Hostname, Role};
+use machine_config::{ClusterSecrets, Endpoint, Hostname, Role};
 use machine_pki::{AuthorityKind, Secret};
 
 use crate::args::{EnrolmentArgs, GenConfigArgs, GenerateCommand, SchemaArgs, SecretsArgs};
@@ -117,19 +117,10 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
     }
 }
 
-/// Adds Kubernetes' port where none is given.
+/// With Kubernetes' port where none is given. What makes no sense is refused with the whole document.
 fn endpoint(text: &str) -> String {
-    use std::net::Ipv6Addr;
-    // Whether the last part of this one was meant to be a port is asked, by refusing it.
-    if text.parse::<Ipv6Addr>().is_ok() && !text.ends_with(":6443") {
-        return format!("[{text}]:6443");
-    }
-    let host_only = text.ends_with(']') || !text.contains(':');
-    if host_only {
-        format!("{text}:6443")
-    } else {
-        text.to_owned()
-    }
+    let read = text.parse::<Endpoint>();
+    read.map_or_else(|_| text.to_owned(), |endpoint| endpoint.to_string())
 }
 
 fn config(args: &GenConfigArgs) -> Result<(), Failure> {

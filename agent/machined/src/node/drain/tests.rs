@@ -107,7 +107,7 @@ async fn api(nodes: Vec<Value>, pods: Vec<Vec<Value>>) -> ApiServer {
                 json!({"resources": [{"name": "pods/eviction",
                 "kind": "Eviction", "namespaced": true, "group": "policy", "version": "v7"}]}),
             ),
-            // The second pod is held back by a budget.
+            // Its budget holds this one back.
             ("POST", "/api/v1/namespaces/n/pods/held/eviction") => {
                 (429, json!({"message": "it would violate the budget"}))
             }
