@@ -47,7 +47,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     machine.sh(ruin, 30)?;
     machine.cut_power();
     let back = Spec {
-        clock: Some(a_year_ago()?),
+        clock: Some(clock("1 year ago")?),
         ..spec.clone()
     };
     let mut machine = Machine::boot(&image, &shop, &back)?;
@@ -57,15 +57,18 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     let ruin = "for f in /var/lib/machined/ledger/*.generation; do printf ruin >$f; done; sync";
     machine.sh(ruin, 30)?;
     machine.cut_power();
-    let machine = Machine::boot(&image, &shop, &spec)?;
+    let ahead = Spec {
+        clock: Some(clock("13 months")?),
+        ..spec
+    };
+    let mut machine = Machine::boot(&image, &shop, &ahead)?;
     let node = format!("cp1={}", machine.api);
     machine.console(
         "machined: state-unreadable ledger: this machine had a config",
         180,
     )?;
     machine.console("machined: maintenance", 60)?;
-    machinectl(home, &["apply-config", "-n", &node, "-f", &config], 60)?;
-    machine.console("config accepted as generation 6", 30)?;
+    a_clock_that_is_ahead(home, &mut machine, &node, &config)?;
 
     shop.done();
     Ok(())
@@ -126,8 +129,31 @@ fn prepared(home: &Path) -> anyhow::Result<(Vec<u8>, String)> {
     Ok((std::fs::read(bundle)?, at("demo/cp1.yaml")))
 }
 
-fn a_year_ago() -> anyhow::Result<String> {
-    let ask = ["-u", "-d", "1 year ago", "+%Y-%m-%dT%H:%M:%S"];
+// By the clock in maintenance nobody's certificate is valid any more; a month's is, and
+// then only the sender's own clock tells.
+fn a_clock_that_is_ahead(
+    home: &Path,
+    machine: &mut Machine,
+    node: &str,
+    config: &str,
+) -> anyhow::Result<()> {
+    let apply = ["apply-config", "-n", node, "-f", config];
+    let refused = machinectl_fails(home, &apply, 60)?;
+    ensure!(refused.stderr.contains("clock"), "{}", refused.stderr);
+    machine.console("machined: clock-wrong client certificate: it says ", 30)?;
+    machine.sh(&format!("date -u -s {}", clock("1 month")?), 30)?;
+    machinectl(home, &apply, 60)?;
+    machine.console("machined: clock-wrong client certificate is over", 30)?;
+    machine.console("config accepted as generation 6", 30)?;
+    machine.console("machined: clock-wrong clock: it says ", 120)?;
+    machine.sh(&format!("date -u -s {}", clock("now")?), 30)?;
+    machine.console("machined: clock-wrong clock is over", 60)?;
+    Ok(())
+}
+
+/// What a clock says that is that far off, in date's words.
+fn clock(off: &str) -> anyhow::Result<String> {
+    let ask = ["-u", "-d", off, "+%Y-%m-%dT%H:%M:%S"];
     Ok(run(Path::new("date"), &ask, &[], 10)?
         .stdout
         .trim()

@@ -1,6 +1,7 @@
 //! A machine's first config. Both sides prove themselves before a byte of it is sent:
 //! by certificates of the machine CA, or by the code on the machine's console.
 
+use jiff::Timestamp;
 use machine_pki::code::{EnrolmentCode, Side};
 use machined_proto::v1::{EnrolRequest, ProveRequest};
 
@@ -60,6 +61,7 @@ async fn send(link: &Link, document: &[u8], dry_run: bool) -> Result<u64, Failur
     let request = EnrolRequest {
         document: document.to_vec(),
         dry_run,
+        sent_ms: Timestamp::now().as_millisecond(),
     };
     Ok(link
         .call("enrol", link.enrolment().enrol(request))

@@ -3,8 +3,10 @@
 //! Certificates are valid from a day to a day, so a node whose clock is behind,
 //! as after a boot without a battery, neither trusts nor is trusted. A clock
 //! cannot be before what has certainly happened; that much the agent mends by
-//! itself, once, at its start. A clock that is ahead looks like any other time.
+//! itself, once, at its start. A clock that is ahead looks like any other time: it
+//! is known only by another one, that of whoever sends a config.
 
+use crate::ledger::Generation;
 use crate::node::clock;
 use crate::status::now_ms;
 
@@ -20,13 +22,49 @@ pub struct Raised {
     pub to_ms: i64,
 }
 
+/// A config's acceptance, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// By this machine's clock.
+    pub here_ms: i64,
+    /// By the sender's, where it told it.
+    pub there_ms: Option<i64>,
+}
+
+impl Accepted {
+    /// Of a generation.
+    pub fn of(generation: &Generation) -> Self {
+        Self {
+            here_ms: generation.accepted_ms,
+            there_ms: generation.sent_ms,
+        }
+    }
+
+    /// The moment that has passed whichever of the two was right.
+    pub fn passed_ms(self) -> i64 {
+        self.there_ms
+            .map_or(self.here_ms, |there| there.min(self.here_ms))
+    }
+
+    // The sender's clock, as long as this one still differs from it as it did then. One that has
+    // been set since is on the other side of one of the two.
+    fn contradicted(self, now_ms: i64) -> Option<i64> {
+        let there = self.there_ms?;
+        let ahead = self.here_ms.saturating_sub(there) > DAY_MS;
+        let behind = there.saturating_sub(self.here_ms) > DAY_MS;
+        let still = (ahead && now_ms > self.here_ms.saturating_sub(DAY_MS))
+            || (behind && now_ms < there.saturating_sub(DAY_MS));
+        still.then_some(there)
+    }
+}
+
 /// What is known of the time.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// The clock.
     pub now_ms: i64,
-    /// When the newest generation was accepted.
-    pub newest_ms: Option<i64>,
+    /// The newest generation's time.
+    pub newest: Option<Accepted>,
     /// From when until when the machine authority is valid, in seconds.
     pub authority: Option<(i64, i64)>,
     /// What was mended.
@@ -54,10 +92,20 @@ pub fn wrong(view: &View) -> Option<String> {
             ));
         }
     }
-    if let Some(newest) = view.newest_ms.filter(|n| n - DAY_MS > view.now_ms) {
+    let passed = view.newest.map(Accepted::passed_ms);
+    if let Some(newest) = passed.filter(|n| n.saturating_sub(DAY_MS) > view.now_ms) {
         let newest = day(newest);
         return Some(format!(
             "it says {today}, and the config in the ledger was accepted on {newest}"
+        ));
+    }
+    let newest = view.newest.filter(|_| !view.synchronized);
+    if let Some((newest, there)) = newest.and_then(|n| Some((n, n.contradicted(view.now_ms)?))) {
+        return Some(format!(
+            "it says {today}; when it said {}, the clock of whoever sent the config in the \
+             ledger said {}: one of the two is wrong",
+            day(newest.here_ms),
+            day(there)
         ));
     }
     let raised = view.raised.filter(|_| !view.synchronized)?;
@@ -71,14 +119,16 @@ pub fn wrong(view: &View) -> Option<String> {
 
 /// What the clock has to be set to, given moments that have certainly passed.
 pub fn floor(now_ms: i64, passed: impl IntoIterator<Item = i64>) -> Option<i64> {
-    passed.into_iter().max().filter(|p| p - DAY_MS > now_ms)
+    let last = passed.into_iter().max();
+    last.filter(|p| p.saturating_sub(DAY_MS) > now_ms)
 }
 
 /// Sets a clock that is behind to the last time this machine knows of. The
 /// newest generation counts, not the newest time in the ledger: one accepted
 /// under a clock that was ahead is outlived by the next.
-pub fn raise(newest_ms: Option<i64>) -> Result<Option<Raised>, String> {
+pub fn raise(newest: Option<Accepted>) -> Result<Option<Raised>, String> {
     let from_ms = now_ms();
+    let newest_ms = newest.map(Accepted::passed_ms);
     let passed = newest_ms.into_iter().chain(clock::last_synchronized_ms());
     let Some(to_ms) = floor(from_ms, passed) else {
         return Ok(None);
@@ -109,10 +159,15 @@ mod tests {
     const NOW: i64 = 1_763_700_000_000;
     const YEAR: i64 = 365 * DAY_MS;
 
+    fn here(here_ms: i64) -> Option<Accepted> {
+        let there_ms = None;
+        Some(Accepted { here_ms, there_ms })
+    }
+
     fn view() -> View {
         View {
             now_ms: NOW,
-            newest_ms: Some(NOW - YEAR / 2),
+            newest: here(NOW - YEAR / 2),
             authority: Some(((NOW - YEAR / 2) / 1000, (NOW + 5 * YEAR) / 1000)),
             ..View::default()
         }
@@ -138,13 +193,61 @@ mod tests {
         let at = |now_ms| wrong(&View { now_ms, ..view() }).unwrap_or_default();
         assert!(at(NOW - YEAR).contains("authority was made on"));
         assert!(at(NOW + 6 * YEAR).contains("authority expired on"));
-        let newest_ms = Some(NOW + YEAR);
-        let behind = wrong(&View {
-            newest_ms,
-            ..view()
-        })
-        .unwrap_or_default();
+        let newest = here(NOW + YEAR);
+        let behind = wrong(&View { newest, ..view() }).unwrap_or_default();
         assert!(behind.contains("accepted on 2026-11-21"), "{behind}");
+    }
+
+    #[test]
+    fn a_clock_is_wrong_while_it_differs_from_the_senders_as_it_did() {
+        // When the config was sent by a right clock, this one was `by` off; now it says `now`.
+        let told = |by: i64, now_ms: i64, synchronized: bool| {
+            let accepted = Accepted {
+                here_ms: NOW + by,
+                there_ms: Some(NOW),
+            };
+            let authority = Some(((NOW - 2 * YEAR) / 1000, (NOW + 8 * YEAR) / 1000));
+            wrong(&View {
+                now_ms,
+                newest: Some(accepted),
+                authority,
+                raised: None,
+                synchronized,
+            })
+        };
+        let ahead = told(YEAR, NOW + YEAR + 1, false).unwrap_or_default();
+        for word in ["it says 2026-11-21", "config", "said 2025-11-21"] {
+            assert!(ahead.contains(word), "{ahead}");
+        }
+        let behind = told(-YEAR, NOW - YEAR + 1, false).unwrap_or_default();
+        assert!(behind.contains("said 2025-11-21"), "{behind}");
+        // Set right since, by hand or by a time server; or the sender's was the wrong one.
+        assert_eq!(told(YEAR, NOW + DAY_MS, false), None);
+        assert_eq!(told(-YEAR, NOW + DAY_MS, false), None);
+        assert_eq!(told(YEAR, NOW + YEAR + 1, true), None);
+        // An inexact clock is no wrong one, and nobody's number makes it fall over.
+        assert_eq!(told(DAY_MS / 2, NOW + DAY_MS, false), None);
+        for there_ms in [i64::MIN, 1, i64::MAX] {
+            let here_ms = NOW;
+            let there_ms = Some(there_ms);
+            let newest = Some(Accepted { here_ms, there_ms });
+            assert!(wrong(&View { newest, ..view() }).is_some(), "{there_ms:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_by_a_clock_that_was_ahead_does_not_move_it_there_again() {
+        let accepted = Accepted {
+            here_ms: NOW + YEAR,
+            there_ms: Some(NOW),
+        };
+        assert_eq!(floor(NOW, [accepted.passed_ms()]), None);
+        // Nor does a sender's that is ahead.
+        let accepted = Accepted {
+            here_ms: NOW,
+            there_ms: Some(NOW + YEAR),
+        };
+        assert_eq!(floor(NOW, [accepted.passed_ms()]), None);
     }
 
     #[test]

@@ -118,6 +118,8 @@ pub enum Source {
     Boot,
     /// The machine API's socket.
     Listener,
+    /// The machine API's look at a client's certificate.
+    Client,
     /// The audit log.
     Audit,
     /// The loop's last look.

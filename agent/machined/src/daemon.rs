@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Anchor, Audit, Ended, Parts};
 use crate::boot;
-use crate::clock::{self, Raised};
+use crate::clock::{self, Accepted, Raised};
 use crate::conditions::{Condition, Kind, Source, Watch};
 use crate::ears;
 use crate::hands::Hands;
@@ -68,6 +68,7 @@ pub async fn run() -> anyhow::Result<()> {
             anchor,
             Arc::clone(&ledger),
             audit.clone(),
+            Arc::clone(&board),
             stop.clone(),
         )
         .await?;
@@ -92,7 +93,7 @@ pub async fn run() -> anyhow::Result<()> {
         .current()
         .context("the ledger lost the config it has just accepted")?;
     let asked = Arc::<Asked>::default();
-    let identity = Identity::new(&entry, state, Arc::clone(&asked))?;
+    let identity = Identity::new(&entry, state, Arc::clone(&asked), Arc::clone(&board))?;
     let front = Arc::clone(&identity.front);
     let wake = Wake::default();
     let systemd = Systemd::default();
@@ -198,7 +199,7 @@ async fn patiently<T, E: std::error::Error>(
 
 // Before anything is signed or believed: certificates are valid from a day on.
 fn raise_clock(ledger: &Ledger) -> Option<Raised> {
-    let newest = ledger.get(0).ok().map(|e| e.generation.accepted_ms);
+    let newest = ledger.get(0).ok().map(|e| Accepted::of(&e.generation));
     match clock::raise(newest) {
         Ok(raised) => {
             if let Some(Raised { from_ms, to_ms }) = raised {

@@ -53,7 +53,12 @@ struct Basis {
 
 impl Identity {
     /// A first certificate. `state`: the agent's folder.
-    pub fn new(entry: &Entry, state: &Path, asked: Arc<Asked>) -> anyhow::Result<Self> {
+    pub fn new(
+        entry: &Entry,
+        state: &Path,
+        asked: Arc<Asked>,
+        board: Arc<Board>,
+    ) -> anyhow::Result<Self> {
         let basis = Basis::of(entry)?;
         let kept = state.join("identity.pem");
         let (credentials, signed) = match entry.bundle.config.role().is_control_plane() {
@@ -61,7 +66,7 @@ impl Identity {
             false => (worker::first(entry, &kept)?, None),
         };
         Ok(Self {
-            front: Arc::new(Front::new(&credentials)?),
+            front: Arc::new(Front::new(&credentials, board)?),
             basis,
             signed,
             kept,

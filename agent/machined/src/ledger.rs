@@ -83,6 +83,8 @@ pub struct Acceptance {
     pub text: String,
     /// What it says, already valid.
     pub bundle: Bundle,
+    /// The sender's wall clock, milliseconds since the epoch, where it told it.
+    pub sent_ms: Option<i64>,
     /// The sender's identity.
     pub by: String,
     /// When it takes force.
@@ -248,6 +250,7 @@ impl Ledger {
         self.accept(Acceptance {
             text: old.text.expose().to_owned(),
             bundle: old.bundle.clone(),
+            sent_ms: None,
             by,
             mode: Mode::Auto,
             expected,

@@ -21,6 +21,10 @@ pub struct EnrolRequest {
     /// Check only; nothing is stored.
     #[prost(bool, tag = "2")]
     pub dry_run: bool,
+    /// The sender's wall clock, milliseconds since the epoch: where it and the
+    /// machine's are more than a day apart, the machine says so. 0: not told.
+    #[prost(int64, tag = "3")]
+    pub sent_ms: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolResponse {
@@ -61,6 +65,9 @@ pub struct ApplyConfigRequest {
     /// Refused unless the newest generation has this number. 0: any.
     #[prost(uint64, tag = "5")]
     pub expected_generation: u64,
+    /// As in EnrolRequest.
+    #[prost(int64, tag = "6")]
+    pub sent_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplyConfigResponse {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use machine_pki::code::EnrolmentCode;
 use machined_proto::v1::{ApplyConfigRequest, ApplyConfigResponse, ApplyMode};
 use serde_json::{Value, json};
@@ -174,6 +175,7 @@ fn request(args: &ApplyArgs, document: &[u8]) -> machined_proto::v1::ApplyConfig
         try_timeout_seconds: seconds,
         dry_run: args.dry_run,
         expected_generation: args.expected_generation,
+        sent_ms: Timestamp::now().as_millisecond(),
     }
 }
 

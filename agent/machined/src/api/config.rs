@@ -37,12 +37,14 @@ pub(super) async fn apply(
     let ledger = Arc::clone(ledger);
     let expected = (request.expected_generation > 0).then_some(request.expected_generation);
     let dry_run = request.dry_run;
+    let sent_ms = convert::sent(request.sent_ms);
     document::blocking(move || {
         accept(
             &ledger,
             Acceptance {
                 text,
                 bundle,
+                sent_ms,
                 by,
                 mode,
                 expected,

@@ -123,6 +123,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A sender's clock; protobuf's absent value is 0.
+pub fn sent(ms: i64) -> Option<i64> {
+    (ms > 0).then_some(ms)
+}
+
 /// One line of the history.
 pub fn generation(
     generation: Generation,

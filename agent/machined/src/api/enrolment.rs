@@ -35,6 +35,7 @@ use super::peer::Peer;
 use super::tls::{Credentials, Front};
 use super::{ApiError, complete, convert, document, peer_of, server};
 use crate::ledger::{Acceptance, Ledger, Mode};
+use crate::status::Board;
 
 const PROVE: &str = "/machine.v1.EnrolmentService/Prove";
 const ENROL: &str = "/machine.v1.EnrolmentService/Enrol";
@@ -60,6 +61,7 @@ pub async fn maintain(
     anchor: Anchor,
     ledger: Arc<Ledger>,
     audit: Audit,
+    board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Ended, ApiError> {
     let done = stop.child_token();
@@ -82,7 +84,7 @@ pub async fn maintain(
         rule,
         audit: audit.clone(),
     };
-    let front = Arc::new(Front::new(&credentials)?);
+    let front = Arc::new(Front::new(&credentials, board)?);
     let enrolled = Arc::new(Mutex::new(None));
     let service = Enrolment {
         attempts: Arc::new(attempts),
@@ -204,7 +206,7 @@ impl Enrolment {
             return Ok(v1::EnrolResponse { generation: 0 });
         }
         let record = Record::new(peer, "Enrol");
-        match self.accept(peer, request.document).await {
+        match self.accept(peer, request).await {
             Ok(generation) => {
                 // Accepted is accepted: it is in the ledger, whatever becomes of this line.
                 self.audit.note(record.generation(generation)).await;
@@ -219,8 +221,8 @@ impl Enrolment {
         }
     }
 
-    async fn accept(&self, peer: &Peer, document: Vec<u8>) -> Result<u64, Status> {
-        let (text, bundle) = read_first(document).await?;
+    async fn accept(&self, peer: &Peer, request: v1::EnrolRequest) -> Result<u64, Status> {
+        let (text, bundle) = read_first(request.document).await?;
         let mut enrolled = self.enrolled.lock().await;
         if let Some(generation) = *enrolled {
             return Err(Status::failed_precondition(format!(
@@ -231,6 +233,7 @@ impl Enrolment {
         let acceptance = Acceptance {
             text,
             bundle,
+            sent_ms: convert::sent(request.sent_ms),
             by,
             mode: Mode::Auto,
             expected: None,

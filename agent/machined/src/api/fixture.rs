@@ -105,6 +105,12 @@ pub(crate) fn client(authority: &Authority, name: &str, organization: &str) -> I
         .unwrap()
 }
 
+/// An administrator's certificate for the hour that begins then.
+pub(crate) fn admin_from(authority: &Authority, begin: SystemTime) -> Issued {
+    let request = request("alice", "machined:admin", Usage::Client);
+    authority.issue(&request, begin).unwrap()
+}
+
 fn request(name: &str, organization: &str, usage: Usage) -> LeafRequest {
     LeafRequest {
         common_name: name.to_owned(),
@@ -134,6 +140,7 @@ pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
         .accept(Acceptance {
             text,
             bundle,
+            sent_ms: None,
             by,
             mode: Mode::Auto,
             expected: None,
@@ -211,7 +218,7 @@ pub(crate) async fn served() -> Served {
         journal: Journal::default(),
     };
     let (listener, address) = listener().await;
-    let front = Arc::new(super::Front::new(&cluster().node()).unwrap());
+    let front = Arc::new(super::Front::new(&cluster().node(), Arc::clone(&board)).unwrap());
     let stop = CancellationToken::new();
     let task = tokio::spawn(super::serve(
         listener,

@@ -18,6 +18,7 @@ mod machine;
 pub mod peer;
 mod server;
 pub mod tls;
+mod validity;
 
 use std::sync::Arc;
 use std::time::Duration;

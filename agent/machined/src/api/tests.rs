@@ -10,7 +10,9 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::Credentials;
 use super::fixture::{self, Served, channel, cluster, served};
+use crate::conditions::Kind;
 
 type Client = MachineServiceClient<Channel>;
 
@@ -24,14 +26,13 @@ async fn turned_away(served: &Served, certificate: Option<&machine_pki::Issued>)
         Err(_) => true,
         // TLS 1.3: the client hears of its refusal with the first call.
         Ok((channel, _)) => {
-            let refused = Client::new(channel)
-                .version(v1::VersionRequest {})
-                .await
-                .unwrap_err();
-            matches!(
-                refused.code(),
-                Code::Unknown | Code::Unavailable | Code::Cancelled
-            )
+            let asked = Client::new(channel).version(v1::VersionRequest {}).await;
+            asked.is_err_and(|refused| {
+                matches!(
+                    refused.code(),
+                    Code::Unknown | Code::Unavailable | Code::Cancelled
+                )
+            })
         }
     }
 }
@@ -53,6 +54,33 @@ async fn only_certificates_of_the_machine_authority_get_in() {
         ("cp1", "controlplane")
     );
     assert_eq!(version.kubernetes_version, "v1.20.2");
+}
+
+#[tokio::test]
+async fn a_client_of_ours_whose_time_is_another_casts_doubt_on_the_clock() {
+    let served = served().await;
+    let (now, year) = (SystemTime::now(), Duration::from_secs(365 * 24 * 3600));
+    let old = || Authority::generate(AuthorityKind::Machine, now - 2 * year).unwrap();
+    let ours = old();
+    let shown = Credentials {
+        client_authority_pem: Some(ours.certificate_pem().to_owned()),
+        ..cluster().node()
+    };
+    served.front.replace(&shown).unwrap();
+    let forged = fixture::admin_from(&old(), now - year);
+    assert!(turned_away(&served, Some(&forged)).await);
+    assert_eq!(served.board.conditions(), [], "a stranger's says nothing");
+    for (begin, why) in [(now - year, "is ahead"), (now + year, "is behind")] {
+        let other = fixture::admin_from(&ours, begin);
+        assert!(turned_away(&served, Some(&other)).await);
+        let conditions = served.board.conditions();
+        assert_eq!(conditions.len(), 1, "{conditions:?}");
+        assert_eq!(conditions[0].kind, Kind::ClockWrong);
+        assert!(conditions[0].message.contains(why), "{conditions:?}");
+        let valid = fixture::admin_from(&ours, now);
+        assert!(!turned_away(&served, Some(&valid)).await);
+        assert_eq!(served.board.conditions(), []);
+    }
 }
 
 #[tokio::test]

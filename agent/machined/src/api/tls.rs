@@ -9,6 +9,9 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::validity::Validity;
+use crate::status::Board;
+
 /// Why the API cannot present itself.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -62,7 +65,7 @@ impl Credentials {
         })
     }
 
-    fn server_config(&self) -> Result<ServerConfig, TlsError> {
+    fn server_config(&self, board: &Arc<Board>) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates("machine API certificate", &self.certificate_pem)?;
         let key = PrivateKeyDer::from_pem_slice(self.key.expose().as_bytes()).map_err(|e| {
@@ -75,7 +78,10 @@ impl Credentials {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(setup)?;
         let builder = match &self.client_authority_pem {
-            Some(pem) => builder.with_client_cert_verifier(verifier(pem, provider)?),
+            Some(pem) => builder.with_client_cert_verifier(Arc::new(Validity {
+                verifier: verifier(pem, provider)?,
+                board: Arc::clone(board),
+            })),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(setup)?;
@@ -94,23 +100,27 @@ const EPHEMERAL: std::time::Duration = std::time::Duration::from_secs(365 * 24 *
 
 /// The server's present TLS configuration. A handshake takes the one of the moment; established
 /// connections keep theirs.
-pub struct Front(RwLock<Arc<ServerConfig>>);
+pub struct Front {
+    present: RwLock<Arc<ServerConfig>>,
+    board: Arc<Board>,
+}
 
 impl Front {
-    /// Starts with these credentials.
-    pub fn new(credentials: &Credentials) -> Result<Self, TlsError> {
-        Ok(Self(RwLock::new(Arc::new(credentials.server_config()?))))
+    /// Starts with these credentials. `board`: where a doubt about the clock goes.
+    pub fn new(credentials: &Credentials, board: Arc<Board>) -> Result<Self, TlsError> {
+        let present = RwLock::new(Arc::new(credentials.server_config(&board)?));
+        Ok(Self { present, board })
     }
 
     /// Exchanges them for new connections; on an error the old ones stay.
     pub fn replace(&self, credentials: &Credentials) -> Result<(), TlsError> {
-        let fresh = Arc::new(credentials.server_config()?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let fresh = Arc::new(credentials.server_config(&self.board)?);
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
 
     pub(super) fn present(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -7,7 +7,7 @@ use machine_plan::desired::Desired;
 use machine_plan::observed::{Observed, Probe};
 
 use super::{Condition, Crashes, ETCD_SILENCE, Look, Looping, Seen, Source, of, quoted};
-use crate::clock::{self, Raised};
+use crate::clock::{self, Accepted, Raised};
 use crate::journal::Journal;
 use crate::ledger::{Entry, Ledger};
 use crate::node::pods;
@@ -170,7 +170,7 @@ impl Watch {
         let authority = secrets.and_then(|s| machine_pki::inspect(&s.machine_ca.certificate).ok());
         clock::View {
             now_ms: now_ms(),
-            newest_ms: ledger.get(0).ok().map(|e| e.generation.accepted_ms),
+            newest: ledger.get(0).ok().map(|e| Accepted::of(&e.generation)),
             authority: authority.map(|facts| (facts.not_before, facts.not_after)),
             raised: self.raised,
             synchronized: crate::node::clock::synchronized(),

@@ -35,6 +35,9 @@ pub struct Generation {
     pub number: u64,
     /// Wall clock at acceptance, milliseconds since the epoch; for people only.
     pub accepted_ms: i64,
+    /// The sender's wall clock, milliseconds since the epoch, where it told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_ms: Option<i64>,
     /// Who sent it.
     pub by: String,
     /// How it takes force.
@@ -91,6 +94,7 @@ impl Entry {
         let generation = Generation {
             number,
             accepted_ms: now.wall_ms,
+            sent_ms: acceptance.sent_ms,
             by: acceptance.by,
             mode: acceptance.mode,
             boot_id: now.boot_id.clone(),

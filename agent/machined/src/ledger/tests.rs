@@ -38,6 +38,7 @@ fn acceptance(comment: &str, mode: Mode) -> Acceptance {
     Acceptance {
         text,
         bundle,
+        sent_ms: None,
         by: "tester".to_owned(),
         mode,
         expected: None,

@@ -25,10 +25,8 @@ struct Maintained {
 async fn with(anchor: Anchor, codes: Codes) -> Maintained {
     let directory = tempfile::tempdir().unwrap();
     let ledger = fixture::ledger(directory.path());
-    let audit = Audit::new(
-        &directory.path().join("audit.log"),
-        Arc::new(Board::default()),
-    );
+    let board = Arc::new(Board::default());
+    let audit = Audit::new(&directory.path().join("audit.log"), Arc::clone(&board));
     let (listener, address) = fixture::listener().await;
     let stop = CancellationToken::new();
     let task = tokio::spawn(maintain(
@@ -36,6 +34,7 @@ async fn with(anchor: Anchor, codes: Codes) -> Maintained {
         anchor,
         Arc::clone(&ledger),
         audit,
+        Arc::clone(&board),
         stop.clone(),
     ));
     Maintained {
@@ -85,6 +84,7 @@ async fn enrol(client: &mut Client, document: &str, dry_run: bool) -> Result<u64
     let request = v1::EnrolRequest {
         document: document.as_bytes().to_vec(),
         dry_run,
+        sent_ms: 1_700_000_000_000,
     };
     client
         .enrol(request)
@@ -149,6 +149,7 @@ async fn by_code_from_end_to_end() {
     assert_eq!(ended, Ended::Enrolled { generation: 1 });
     let current = machine.ledger.current().unwrap();
     assert_eq!(current.generation.by, "enrolment code");
+    assert_eq!(current.generation.sent_ms, Some(1_700_000_000_000));
     assert_eq!(current.text.expose(), cluster().control_plane);
     let audit = std::fs::read_to_string(machine.directory.path().join("audit.log")).unwrap();
     assert!(
@@ -223,7 +224,11 @@ async fn man_in_the_middle(
 ) -> std::net::SocketAddr {
     let (listener, address) = fixture::listener().await;
     tokio::spawn(async move {
-        let front = Front::new(&Credentials::ephemeral(SystemTime::now()).unwrap()).unwrap();
+        let front = Front::new(
+            &Credentials::ephemeral(SystemTime::now()).unwrap(),
+            Arc::default(),
+        )
+        .unwrap();
         let (victim, _) = listener.accept().await.unwrap();
         let mut victim = TlsAcceptor::from(front.present())
             .accept(victim)

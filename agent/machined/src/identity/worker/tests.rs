@@ -137,5 +137,5 @@ fn with_nothing_to_show_the_agent_still_serves() {
     let worker = enrolled(directory.path(), &(text[..at].to_owned() + &text[end..]));
     let entry = worker.current().unwrap();
     let credentials = first(&entry, &directory.path().join("identity.pem")).unwrap();
-    crate::api::Front::new(&credentials).unwrap();
+    crate::api::Front::new(&credentials, std::sync::Arc::default()).unwrap();
 }
