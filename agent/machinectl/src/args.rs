@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::time::duration;
+use crate::time::{duration, lifetime};
 
 mod apply;
 mod context;
@@ -371,7 +371,7 @@ pub struct KubeconfigArgs {
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
     /// How long the client certificate lives; without it a year.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     pub lifetime: Option<Duration>,
     /// Replace another cluster's entries of the same name.
     #[arg(long)]

@@ -23,6 +23,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     read().filter(|read| *read <= LONGEST).ok_or_else(told)
 }
 
+/// Reads how long a certificate lives: one of less than a minute is over before it is used.
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    let read = duration(text)?;
+    match read < Duration::from_secs(60) {
+        true => Err(format!("`{text}` is less than a minute")),
+        false => Ok(read),
+    }
+}
+
 /// Reads a moment in milliseconds since the epoch: RFC 3339, or a duration before `now`.
 pub fn since(text: &str, now: Timestamp) -> Result<i64, String> {
     if let Ok(moment) = text.parse::<Timestamp>() {
@@ -84,6 +93,8 @@ mod tests {
         ] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert!(lifetime("0s").is_err() && lifetime("59").is_err());
+        assert_eq!(lifetime("1m"), Ok(Duration::from_secs(60)));
     }
 
     #[test]

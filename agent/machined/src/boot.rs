@@ -14,6 +14,11 @@ pub fn boot_id() -> String {
     text.trim().to_owned()
 }
 
+/// systemd's id of this run of the agent, another one after each start; outside systemd the boot's.
+pub fn run_id() -> String {
+    std::env::var("INVOCATION_ID").unwrap_or_else(|_| boot_id())
+}
+
 /// The present moment, for the ledger.
 pub fn clock() -> impl Fn() -> Now + Send + Sync + 'static {
     let boot_id = boot_id();

@@ -129,6 +129,20 @@ impl api::Hands for Hands {
         .boxed()
     }
 
+    fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let Some(entry) = self.ledger.current() else {
+                return Ok(());
+            };
+            let name = entry.bundle.config.hostname().to_string();
+            let kube = Kube::default();
+            let client = kube.client(&node::access(&entry));
+            let done = drain::call_off(client, &name).await;
+            done.map_err(|e| api::chain(&e))
+        }
+        .boxed()
+    }
+
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
             let manager = self.login().await?;

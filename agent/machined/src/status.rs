@@ -59,7 +59,7 @@ pub struct Event {
     pub number: u64,
     /// Milliseconds since the epoch.
     pub time_ms: i64,
-    /// "config", "stage", "action", "unit", "order", "condition" or "audit".
+    /// "config", "stage", "action", "order", "condition" or "audit".
     pub kind: &'static str,
     /// What it is about.
     pub object: String,

@@ -80,7 +80,7 @@ pub struct NodeSeen {
     pub labels: BTreeMap<String, String>,
     /// Key, value, effect.
     pub taints: Vec<(String, String, String)>,
-    /// Whether this machine took it out of scheduling in an earlier boot, to go down.
+    /// Whether this machine took it out of scheduling in an earlier run of the agent, to go down.
     pub cordoned_before: bool,
     /// Given by the controller manager.
     pub pod_cidrs: Vec<IpNet>,

@@ -240,7 +240,7 @@ pub struct Event {
     pub number: u64,
     #[prost(int64, tag = "2")]
     pub time_ms: i64,
-    /// "config", "stage", "action", "unit", "order", "condition" or "audit".
+    /// "config", "stage", "action", "order", "condition" or "audit".
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]

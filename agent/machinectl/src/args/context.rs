@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::Output;
-use crate::time::duration;
+use crate::time::lifetime;
 
 /// What a client may do, from least to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -88,7 +88,7 @@ pub struct AddContextArgs {
     #[arg(long, value_name = "NAME", env = "USER", default_value = "admin")]
     pub user: String,
     /// With --secrets: how long the certificate lives.
-    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = lifetime)]
     pub lifetime: Duration,
     /// Replace another cluster's context of the same name.
     #[arg(long)]

@@ -154,6 +154,8 @@ pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
 pub(crate) struct FakeHands {
     pub(crate) done: Mutex<Vec<String>>,
     pub(crate) data: Mutex<Option<String>>,
+    /// Why the machine does not go down.
+    pub(crate) stuck: Mutex<Option<String>>,
 }
 
 impl FakeHands {
@@ -180,8 +182,13 @@ impl Hands for FakeHands {
         let did = self.did(&format!("drain {}", limit.as_secs()));
         Box::pin(async { drop(did.await) })
     }
+    fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.did("stay")
+    }
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.did("reboot")
+        let stuck = self.stuck.lock().unwrap().clone();
+        let did = self.did("reboot");
+        Box::pin(async { stuck.map_or(did.await, Err) })
     }
     fn shutdown(&self) -> BoxFuture<'_, Result<(), String>> {
         self.did("shutdown")

@@ -80,6 +80,8 @@ pub trait Hands: Send + Sync {
     /// Asks pods to leave before the machine goes down, for no longer than this. What comes of it
     /// is told as events; it stops nothing.
     fn drain(&self, limit: Duration) -> BoxFuture<'_, ()>;
+    /// Takes back what [`Hands::drain`] did: the machine stays up after all.
+    fn stay(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

@@ -327,12 +327,15 @@ async fn a_kubeconfig_is_made_and_written_down() {
 
 #[tokio::test]
 async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
-    for (drain_seconds, force, expected) in [
-        (0, false, &["drain 60", "reboot"][..]),
-        (5, false, &["drain 5", "reboot"]),
-        (5, true, &["reboot"]),
+    for (drain_seconds, force, stuck, expected) in [
+        (0, false, None, &["drain 60", "reboot"][..]),
+        (5, false, None, &["drain 5", "reboot"]),
+        (5, true, None, &["reboot"]),
+        (5, false, Some("no bus"), &["drain 5", "reboot", "stay"]),
+        (5, true, Some("no bus"), &["reboot"]),
     ] {
         let served = served().await;
+        *served.hands.stuck.lock().unwrap() = stuck.map(str::to_owned);
         let mut client = client(&served, "machined:operator").await;
         let request = v1::RebootRequest {
             drain_seconds,

@@ -13,19 +13,19 @@ use super::kube::{
 };
 use crate::boot;
 
-/// Says in which boot this machine cordoned its node; a cordon without it is a
-/// person's and stays.
-const MARK: &str = "machined/cordoned-in-boot";
+/// Says in which run of the agent this machine cordoned its node; a cordon
+/// without it is a person's and stays.
+const MARK: &str = "machined/cordoned-in-run";
 
 /// Between looks at who is still there: evictions that a disruption budget
 /// holds back are asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether the mark is there and of an earlier boot: in this one the machine
-/// is still on its way down.
+/// Whether the mark is there and of an earlier run: in this one the machine is
+/// still on its way down. A run that was killed has taken its order along.
 pub fn cordoned_before(annotations: &BTreeMap<String, String>) -> bool {
     let mark = annotations.get(MARK);
-    mark.is_some_and(|boot| *boot != boot::boot_id())
+    mark.is_some_and(|run| *run != boot::run_id())
 }
 
 /// Takes back what [`drain`] did to the node.
@@ -42,6 +42,17 @@ pub async fn uncordon(client: Result<Client, String>, name: &str) -> Result<(), 
     });
     let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
     patched.map_err(|e| fail(e.to_string()))
+}
+
+/// Takes it back where the machine stays up after all: this run's doing only.
+pub async fn call_off(client: Result<Client, String>, name: &str) -> Result<(), NodeError> {
+    if let Ok(client) = &client
+        && let Ok(node) = client.get::<Node>(&node_path(name)).await
+        && node.metadata.annotations.get(MARK) != Some(&boot::run_id())
+    {
+        return Ok(());
+    }
+    uncordon(client, name).await
 }
 
 /// Asks all that can leave to leave, and waits until they have or the limit.
@@ -65,7 +76,7 @@ pub async fn drain(
         }
         if !this.spec.unschedulable {
             let patch = json!({
-                "metadata": { "annotations": { MARK: boot::boot_id() } },
+                "metadata": { "annotations": { MARK: boot::run_id() } },
                 "spec": { "unschedulable": true },
             });
             let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;

@@ -129,6 +129,12 @@ impl Machine {
             }
             if let Err(why) = act.await {
                 board.emit("order", what, format!("{what} failed: {why}"));
+                // Pods may come again. An agent that ends before this says so in its next run.
+                if drain.is_some()
+                    && let Err(why) = hands.stay().await
+                {
+                    board.emit("order", "drain", why);
+                }
             }
         });
     }

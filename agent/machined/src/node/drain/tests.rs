@@ -59,10 +59,10 @@ fn only_a_ready_schedulable_node_is_somewhere_to_go() {
 }
 
 #[test]
-fn only_an_earlier_boots_cordon_is_taken_back() {
+fn only_an_earlier_runs_cordon_is_taken_back() {
     let marked = |boot: &str| BTreeMap::from([(MARK.to_owned(), boot.to_owned())]);
     assert!(cordoned_before(&marked("an earlier one")));
-    assert!(!cordoned_before(&marked(&boot::boot_id())));
+    assert!(!cordoned_before(&marked(&boot::run_id())));
     assert!(!cordoned_before(&BTreeMap::new()));
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::{drain, node_path};
+use super::super::{call_off, drain, node_path};
 use crate::node::kube::{Client, Error, NODES, Node, Patch, Pod};
 use crate::testing::control_plane::{ControlPlane, printed};
 
@@ -72,8 +72,15 @@ async fn a_pod_is_evicted_and_its_budget_is_respected() {
     let Err(Error::Refused { code: 404, .. }) = gone.await else {
         panic!("the pod that may leave is still there: {said:?}")
     };
-    for (name, cordoned) in [("cp1", true), ("w1", false)] {
-        let node = client.get::<Node>(&node_path(name)).await.unwrap();
-        assert_eq!(node.spec.unschedulable, cordoned, "{name}");
+    // A person's cordon is not this machine's to take back.
+    let by_hand = json!({ "spec": { "unschedulable": true } });
+    let patched = client.patch(&node_path("w1"), Patch::Merge, &by_hand).await;
+    patched.unwrap();
+    for after in [true, false] {
+        for (name, cordoned) in [("cp1", after), ("w1", true)] {
+            let node = client.get::<Node>(&node_path(name)).await.unwrap();
+            assert_eq!(node.spec.unschedulable, cordoned, "{name}");
+            call_off(Ok(client.clone()), name).await.unwrap();
+        }
     }
 }
