@@ -17,16 +17,16 @@ demo: image qemu
 test: lint rooms unit adapters stories
 
 # What can be tested without a machine.
-unit: setup
+unit: nextest
     cargo nextest run --workspace --exclude qemu-tests
     cargo test --workspace --exclude qemu-tests --doc --quiet
 
 # The agent's adapters against real programs: systemd, etcd, an API server, kubectl.
-adapters: setup
+adapters: nextest
     KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
-stories: image qemu
+stories: image qemu nextest
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
 
@@ -81,6 +81,10 @@ release: setup
 setup:
     @.ci/setup
 
+# And what only tests need.
+nextest:
+    @.ci/setup tests
+
 # Writes generated files again: protobuf code, goldens, references.
-regenerate: setup
+regenerate: nextest
     UPDATE=1 cargo nextest run --workspace --exclude qemu-tests
