@@ -18,6 +18,7 @@ pub mod signer;
 pub mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,9 +27,11 @@ use machine_config::Role;
 use machine_plan::action::Action;
 use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
+use machine_plan::membership::Membership;
 use machine_plan::observed::{Observed, Probe};
 
 use crate::ledger::{Entry, Ledger, OrderState};
+use etcd::cluster::Whom;
 use kube::Access;
 
 /// A probe that takes longer is a result of its own. TCG guests need seconds
@@ -79,6 +82,16 @@ pub enum NodeError {
         /// Why.
         why: String,
     },
+    /// etcd's cluster refused or did not answer.
+    #[error("cannot {operation} {object}: {why}")]
+    Etcd {
+        /// In words.
+        operation: &'static str,
+        /// Which member.
+        object: String,
+        /// Why.
+        why: String,
+    },
     /// The kernel refused a route.
     #[error("cannot set the route {object}: {why}")]
     Route {
@@ -99,6 +112,10 @@ pub struct Node {
     leaves: certs::Seen,
     asked: Arc<kubelet::Asked>,
     ledger: Arc<Ledger>,
+    /// The cluster's API where its endpoint leads: how a machine that is no member finds those
+    /// that are.
+    elsewhere: kube::Kube,
+    etcd: etcd::cluster::Cluster,
 }
 
 impl Node {
@@ -110,6 +127,8 @@ impl Node {
             kube: Arc::default(),
             leaves: certs::Seen::default(),
             ledger,
+            elsewhere: kube::Kube::default(),
+            etcd: etcd::cluster::Cluster::default(),
         }
     }
 
@@ -155,10 +174,17 @@ impl Node {
         let peers = limited(self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
         let etcd = etcd::health(desired, address);
-        let (units, api_server, endpoint, node, peers, routes, etcd_health) =
-            futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
+        let ordered = order_is(OrderState::Ordered);
+        let etcd_data = files::has_etcd_member();
+        let membership = membership(&self.ledger);
+        let members = async {
+            let at = self.voters(entry, &desired.etcd_peer_url, address).await;
+            self.etcd.members(&at).await
+        };
+        let (units, api_server, endpoint, node, peers, routes, etcd_health, members) =
+            futures_util::join!(units, api, endpoint, node, peers, routes, etcd, members);
         let wanted = desired.files().map(|f| f.path.clone());
         let ours = OURS.iter().flat_map(|shape| files::of_shape(shape));
         let paths: BTreeSet<String> = wanted.chain(ours).collect();
@@ -177,8 +203,10 @@ impl Node {
                 .collect(),
             leaves: certs::look(&desired.leaves, &entry.bundle, &self.leaves),
             units: units.into_iter().collect::<BTreeMap<_, _>>(),
-            etcd_data: files::has_etcd_member(),
-            bootstrap_ordered: order_is(OrderState::Ordered),
+            etcd_data,
+            membership,
+            members,
+            bootstrap_ordered: ordered,
             bootstrap_done: order_is(OrderState::Done),
             api_server,
             endpoint,
@@ -190,6 +218,48 @@ impl Node {
             file_systems: room::look(),
             etcd_health,
             static_pods: pods::restarts(&desired.hostname),
+        }
+    }
+
+    /// Where members of etcd may be asked for the others; see [`Whom`].
+    async fn voters(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
+        if !entry.bundle.config.role().is_control_plane() {
+            return BTreeSet::new();
+        }
+        let joined = self.ledger.membership().ok().flatten();
+        let begun = files::has_etcd_member() == Probe::Seen(());
+        match Whom::of(begun, self.ledger.founding(), joined.as_ref()) {
+            Whom::Own => return [own].into(),
+            Whom::Nobody => return BTreeSet::new(),
+            Whom::Others => {}
+        }
+        let mut at = joined.map_or_else(BTreeSet::new, |joined| {
+            etcd::cluster::remembered(&joined, own_url)
+        });
+        let access = Access::elsewhere(&entry.bundle.config);
+        let known = self
+            .elsewhere
+            .control_planes(&access, entry.bundle.config.hostname().as_str());
+        if let Probe::Seen(known) = limited(known).await {
+            at.extend(known);
+        }
+        at.remove(&own);
+        at
+    }
+
+    async fn execute_on_etcd(&self, entry: &Entry, action: &Action) -> Result<(), NodeError> {
+        let config = &entry.bundle.config;
+        let own = facts::look(config).node_ip;
+        let peer_url = machine_plan::render::etcd_peer_url(own);
+        let at = self.voters(entry, &peer_url, own).await;
+        match action {
+            Action::JoinEtcd { name, peer_url } => {
+                let as_whom = (name.as_str(), peer_url.as_str());
+                self.etcd.join(&at, as_whom, &self.ledger).await
+            }
+            Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
+            Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
+            _ => Ok(()),
         }
     }
 
@@ -244,8 +314,21 @@ impl Node {
                 let client = self.kube.client(&self.access(entry));
                 drain::uncordon(client, name).await
             }
+            Action::JoinEtcd { .. }
+            | Action::PromoteMember { .. }
+            | Action::RemoveMember { .. } => self.execute_on_etcd(entry, action).await,
+            Action::KeepMembership { membership } => Ok(self.ledger.keep_membership(membership)?),
+            Action::ForgetMembership { id } => Ok(self.ledger.forget_membership(*id)?),
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
+    }
+}
+
+fn membership(ledger: &Ledger) -> Probe<Membership> {
+    match ledger.membership() {
+        Ok(Some(kept)) => Probe::Seen(kept),
+        Ok(None) => Probe::Absent,
+        Err(error) => Probe::Unreadable(crate::api::chain(&error)),
     }
 }
 

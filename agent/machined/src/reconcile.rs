@@ -8,6 +8,7 @@ use machine_config::ClusterSecrets;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::facts::HostFacts;
+use machine_plan::membership::Membership;
 use machine_plan::observed::Observed;
 use machine_plan::render::TOKEN_LIFETIME;
 use machine_plan::stages::{Stage, plan};
@@ -65,8 +66,11 @@ pub struct Reconciler {
     pub watch: Watch,
 }
 
-/// What was desired last, and from which generation, facts and token's end.
-type Known = ((u64, HostFacts, Option<SystemTime>), Arc<Desired>);
+/// What was desired last, and from which generation, facts, token's end and membership.
+type Known = (
+    (u64, HostFacts, Option<SystemTime>, Option<Membership>),
+    Arc<Desired>,
+);
 
 struct Outcome {
     stage: Stage,
@@ -170,13 +174,26 @@ impl Reconciler {
         facts: &HostFacts,
         known: &mut Option<Known>,
     ) -> Arc<Desired> {
-        let from = (entry.generation.number, facts.clone(), self.token_expires());
+        // One that cannot be read is said by the look, and nothing is begun without it.
+        let joined = self.ledger.membership().ok().flatten();
+        let from = (
+            entry.generation.number,
+            facts.clone(),
+            self.token_expires(),
+            joined,
+        );
         if let Some((known, desired)) = known
             && *known == from
         {
             return Arc::clone(desired);
         }
-        let desired = Desired::new(&entry.bundle.config, secrets, facts, from.2);
+        let desired = Desired::new(
+            &entry.bundle.config,
+            secrets,
+            facts,
+            from.2,
+            from.3.as_ref(),
+        );
         let desired = Arc::new(desired);
         *known = Some((from, Arc::clone(&desired)));
         desired

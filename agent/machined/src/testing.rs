@@ -65,6 +65,11 @@ impl Process {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::files::RenderedFile;
+use crate::membership::{MemberId, Membership};
 use crate::observed::Route;
 use crate::render::Leaf;
 
@@ -95,6 +96,39 @@ pub enum Action {
         /// The node's name.
         name: String,
     },
+    /// Have this machine added to etcd's cluster as a learner, and keep the membership.
+    JoinEtcd {
+        /// The member's name.
+        name: String,
+        /// Where its peers will reach it.
+        peer_url: String,
+    },
+    /// Keep what is known of this machine's membership.
+    KeepMembership {
+        /// The record.
+        membership: Membership,
+    },
+    /// Forget a membership that the cluster does not know any more, before it ever began.
+    ForgetMembership {
+        /// Whose.
+        id: MemberId,
+    },
+    /// Give a learner that has caught up its vote.
+    PromoteMember {
+        /// Which.
+        id: MemberId,
+        /// Its name.
+        name: String,
+    },
+    /// Take a member out of etcd's cluster.
+    RemoveMember {
+        /// Which.
+        id: MemberId,
+        /// Its name, or where it was expected.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Note in the ledger that the ordered cluster exists.
     FinishBootstrap,
 }
@@ -118,6 +152,12 @@ impl Action {
             Self::SetRoutes { add, remove } => {
                 format!("routes to {} nodes' pods", add.len().max(remove.len()))
             }
+            Self::JoinEtcd { name, .. } => format!("etcd member {name}"),
+            Self::KeepMembership { membership } => format!("etcd member {}", membership.id),
+            Self::ForgetMembership { id } => format!("etcd member {id}"),
+            Self::PromoteMember { id, name } | Self::RemoveMember { id, name, .. } => {
+                format!("etcd member {name} ({id})")
+            }
             Self::FinishBootstrap => "bootstrap order".to_owned(),
         }
     }
@@ -140,6 +180,18 @@ impl fmt::Display for Action {
             Self::AssignPodCidrs { .. } => write!(f, "assign pod subnets to {object}"),
             Self::SetRoutes { .. } => write!(f, "set {object}"),
             Self::UncordonNode { .. } => write!(f, "uncordon {object}"),
+            Self::JoinEtcd { .. } => write!(f, "add {object} as a learner"),
+            Self::KeepMembership { membership } => {
+                let vote = if membership.voter {
+                    "a voter"
+                } else {
+                    "a learner"
+                };
+                write!(f, "remember {object} as {vote}")
+            }
+            Self::ForgetMembership { .. } => write!(f, "forget {object}"),
+            Self::PromoteMember { .. } => write!(f, "promote {object}"),
+            Self::RemoveMember { why, .. } => write!(f, "remove {object}: {why}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),
         }
     }

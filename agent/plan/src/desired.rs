@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::digest::digest;
 use crate::facts::HostFacts;
 use crate::files::RenderedFile;
+use crate::membership::Membership;
 use crate::render::{self, EtcdWish, Leaf};
 
 /// Where the built-in network's configuration goes; its content depends on
@@ -81,6 +82,8 @@ pub struct Desired {
     pub kubelet: Unit,
     /// etcd's manifest, written only where a cluster may start or exists.
     pub etcd: Option<RenderedFile>,
+    /// Where this machine's member of etcd is reached by others.
+    pub etcd_peer_url: String,
     /// The API server's manifest.
     pub api_server: Option<RenderedFile>,
     /// The manifests of what is a client of the API server: controller manager, scheduler.
@@ -99,20 +102,27 @@ pub struct Desired {
 
 impl Desired {
     /// From a valid document and what the host says of itself. `token_expires`:
-    /// the bootstrap token is made valid until then; `None` makes no token.
+    /// the bootstrap token is made valid until then; `None` makes no token. `joined`: how this
+    /// machine became a member of etcd, unless it was the first.
     pub fn new(
         config: &MachineConfig,
         secrets: &ClusterSecrets,
         facts: &HostFacts,
         token_expires: Option<SystemTime>,
+        joined: Option<&Membership>,
     ) -> Self {
         let hostname = config.hostname().to_string();
         let control_plane = config.role().is_control_plane();
         let encryption = render::encryption(secrets).filter(|_| control_plane);
         let mut pods = Vec::new();
         if control_plane {
-            let wish = EtcdWish::New {
-                name: hostname.clone(),
+            let wish = match joined {
+                Some(joined) => EtcdWish::Join {
+                    initial_cluster: joined.initial_cluster.clone(),
+                },
+                None => EtcdWish::New {
+                    name: hostname.clone(),
+                },
             };
             pods = render::static_pods(config, facts, &wish, encryption.is_some());
         }
@@ -144,6 +154,7 @@ impl Desired {
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
+            etcd_peer_url: render::etcd_peer_url(facts.node_ip),
             api_server,
             controllers: pods,
             objects: match control_plane {

@@ -8,6 +8,7 @@ pub mod desired;
 pub mod digest;
 pub mod facts;
 pub mod files;
+pub mod membership;
 pub mod observed;
 pub mod render;
 pub mod stages;

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use machine_pki::CertificateFacts;
 use serde::Serialize;
 
+use crate::membership::{Member, Membership};
+
 /// The result of one probe. An unreachable peer is a value, not an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(tag = "probe", content = "value", rename_all = "kebab-case")]
@@ -132,6 +134,10 @@ pub struct Observed {
     pub units: BTreeMap<String, Probe<UnitSeen>>,
     /// Whether etcd's data directory holds a member.
     pub etcd_data: Probe<()>,
+    /// What this machine remembers of having joined etcd's cluster: `Absent` also on its first member.
+    pub membership: Probe<Membership>,
+    /// etcd's members, as one with a vote lists them: `Absent` is that none is known.
+    pub members: Probe<Vec<Member>>,
     /// Whether a bootstrap order is in the ledger and not finished.
     pub bootstrap_ordered: bool,
     /// Whether a bootstrap order was carried out once.

@@ -40,7 +40,7 @@ fn rendered(args: &RenderArgs, document: &Document) -> Result<Vec<RenderedFile>,
         addresses: vec![address],
         resolv_conf_stub: true,
     };
-    let desired = Desired::new(config, secrets, &facts, None);
+    let desired = Desired::new(config, secrets, &facts, None, None);
     let mut files: Vec<RenderedFile> = desired.files().cloned().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)

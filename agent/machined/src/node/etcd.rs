@@ -1,5 +1,7 @@
 //! This machine's etcd, asked where it serves its health without certificates.
 
+pub mod cluster;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

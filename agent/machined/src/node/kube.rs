@@ -24,9 +24,7 @@ use zeroize::Zeroizing;
 
 use super::NodeError;
 pub use client::{Client, Patch, escaped};
-pub use door::Door;
-#[cfg(test)]
-pub use door::Identity;
+pub use door::{Door, Identity, host_and_port, tls};
 pub use error::Error;
 use objects::Taint;
 pub use objects::{List, Node, Pod};
@@ -65,6 +63,14 @@ impl Access {
         Self {
             kubeconfig: render::cluster_admin_kubeconfig(*config.kubernetes_version()),
             server: Some(SocketAddr::new(node_ip, render::API_PORT)),
+        }
+    }
+
+    /// A control plane's administrator, where the cluster's endpoint leads.
+    pub fn elsewhere(config: &MachineConfig) -> Self {
+        Self {
+            kubeconfig: render::cluster_admin_kubeconfig(*config.kubernetes_version()),
+            server: None,
         }
     }
 }
@@ -123,6 +129,26 @@ impl Kube {
                 let nodes = nodes.items().into_iter();
                 let others = nodes.filter(|node| node.metadata.name != this);
                 Probe::Seen(others.map(|node| node.peer()).collect())
+            }
+            Err(e) => Probe::Unreadable(e.to_string()),
+        }
+    }
+
+    /// Addresses of the other nodes that are control planes.
+    pub async fn control_planes(&self, access: &Access, this: &str) -> Probe<Vec<IpAddr>> {
+        let client = match self.client(access) {
+            Ok(client) => client,
+            Err(why) => return Probe::Unreadable(why),
+        };
+        let label = escaped("node-role.kubernetes.io/control-plane");
+        match client
+            .get::<List<Node>>(&format!("{NODES}?labelSelector={label}"))
+            .await
+        {
+            Ok(nodes) => {
+                let nodes = nodes.items().into_iter();
+                let others = nodes.filter(|node| node.metadata.name != this);
+                Probe::Seen(others.flat_map(|node| node.peer().addresses).collect())
             }
             Err(e) => Probe::Unreadable(e.to_string()),
         }

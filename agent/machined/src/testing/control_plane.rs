@@ -201,11 +201,11 @@ fn desired(bundle: &Bundle, address: IpAddr) -> Desired {
     };
     let secrets = bundle.secrets.as_ref().unwrap();
     let expires = SystemTime::now() + TOKEN_LIFETIME;
-    Desired::new(&bundle.config, secrets, &facts, Some(expires))
+    Desired::new(&bundle.config, secrets, &facts, Some(expires), None)
 }
 
 /// Writes and issues what a node would, below a folder.
-fn place(root: &Path, desired: &Desired, bundle: &Bundle) {
+pub(crate) fn place(root: &Path, desired: &Desired, bundle: &Bundle) {
     for file in &desired.authorities {
         write(root, file);
     }
@@ -230,14 +230,15 @@ fn write(root: &Path, file: &RenderedFile) {
     .unwrap();
 }
 
-fn below(root: &Path, text: &str) -> String {
+/// Where a node's paths in a text are, below a folder.
+pub(crate) fn below(root: &Path, text: &str) -> String {
     let root = root.display();
     text.replace("/etc/kubernetes/", &format!("{root}/etc/kubernetes/"))
         .replace("/var/lib/etcd", &format!("{root}/var/lib/etcd"))
 }
 
 /// A static pod's arguments.
-fn arguments(manifest: &RenderedFile) -> Vec<String> {
+pub(crate) fn arguments(manifest: &RenderedFile) -> Vec<String> {
     let pod: Value = serde_saphyr::from_str(manifest.content.expose()).unwrap();
     let command = pod.pointer("/spec/containers/0/command").unwrap();
     let words = command.as_array().unwrap().iter().skip(1);
@@ -247,13 +248,13 @@ fn arguments(manifest: &RenderedFile) -> Vec<String> {
 }
 
 /// Ports of 127.0.0.1 in place of etcd's own.
-struct Ports {
+pub(crate) struct Ports {
     client: u16,
     metrics: u16,
 }
 
 impl Ports {
-    fn free() -> Self {
+    pub(crate) fn free() -> Self {
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
         let both = [listen(), listen()];
@@ -263,14 +264,14 @@ impl Ports {
         }
     }
 
-    fn moved(&self, argument: &str) -> String {
+    pub(crate) fn moved(&self, argument: &str) -> String {
         argument
             .replace("127.0.0.1:2379", &format!("127.0.0.1:{}", self.client))
             .replace("127.0.0.1:2381", &format!("127.0.0.1:{}", self.metrics))
     }
 }
 
-fn etcd_program() -> PathBuf {
+pub(crate) fn etcd_program() -> PathBuf {
     let path = PathBuf::from("/usr/bin/etcd");
     assert!(
         path.exists(),

@@ -12,7 +12,8 @@ use crate::facts::HostFacts;
 /// Where etcd keeps its data.
 pub const ETCD_DATA: &str = "/var/lib/etcd";
 
-pub(super) const CLIENT_PORT: u16 = 2379;
+/// Where a member serves clients.
+pub const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 const METRICS_PORT: u16 = 2381;
 
@@ -32,12 +33,18 @@ pub enum EtcdWish {
     },
 }
 
+/// Where the members of other machines reach the one on this address.
+#[must_use]
+pub fn etcd_peer_url(node_ip: std::net::IpAddr) -> String {
+    url("https", node_ip, PEER_PORT)
+}
+
 pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> Component {
     let version = *config.kubernetes_version();
     let source = config.component_source();
     let traits = images::etcd_traits(source, version);
     let ip = facts.node_ip;
-    let peer = url("https", ip, PEER_PORT);
+    let peer = etcd_peer_url(ip);
     let client = url("https", ip, CLIENT_PORT);
     let local = loopback_ip(facts);
 

@@ -32,7 +32,7 @@ pub use authorities::{BOOTSTRAP_KUBECONFIG, authorities};
 pub use cni::cni;
 pub use containerd::containerd;
 pub use encryption::encryption;
-pub use etcd::{ETCD_DATA, EtcdWish};
+pub use etcd::{CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_DATA, EtcdWish, etcd_peer_url};
 pub use host::host;
 pub use images::EMBEDDED_BINARIES;
 pub use kubeconfig::{bootstrap_kubeconfig, kubeconfig};

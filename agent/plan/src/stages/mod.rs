@@ -2,6 +2,7 @@
 
 mod certs;
 mod cluster;
+mod etcd;
 mod host;
 mod node;
 mod pods;
@@ -48,6 +49,8 @@ pub enum Stage {
     Ready,
     /// Ways to other nodes' pods.
     Routes,
+    /// Other machines' members of etcd.
+    Members,
 }
 
 impl Stage {
@@ -67,6 +70,7 @@ impl Stage {
             Self::Cluster => "cluster",
             Self::Ready => "ready",
             Self::Routes => "routes",
+            Self::Members => "members",
         }
     }
 }
@@ -84,11 +88,11 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 13] = [
+const TABLE: [(Stage, &[Stage], Rule); 14] = [
     (Stage::Host, &[], host::plan),
     (Stage::Certs, &[Stage::Host], certs::plan),
     (Stage::Runtime, &[Stage::Host], units::runtime),
-    (Stage::Etcd, &[Stage::Certs], pods::etcd),
+    (Stage::Etcd, &[Stage::Certs], etcd::plan),
     (Stage::ControlPlane, &[Stage::Etcd], pods::control_plane),
     (
         Stage::Kubelet,
@@ -115,6 +119,8 @@ const TABLE: [(Stage, &[Stage], Rule); 13] = [
     (Stage::Ready, &[Stage::Node, Stage::Network], node::ready),
     // After Ready, which needs none: a peer that cannot be reached is no fault of this node.
     (Stage::Routes, &[Stage::Network], routes::plan),
+    // Another machine's business, helped with where its own agent is away.
+    (Stage::Members, &[Stage::Etcd], etcd::others),
 ];
 
 /// One verdict per stage. Pure and total: the same look gives the same plan.
@@ -138,6 +144,17 @@ pub fn plan(desired: &Desired, observed: &Observed, now: i64) -> Plan {
         stages.push((stage, verdict));
     }
     Plan { stages }
+}
+
+/// What one stage has to say, whatever it needs.
+pub fn verdict(stage: Stage, desired: &Desired, observed: &Observed, now: i64) -> Option<Verdict> {
+    let look = Look {
+        desired,
+        observed,
+        now,
+    };
+    let row = TABLE.iter().find(|(s, _, _)| *s == stage);
+    row.map(|(_, _, rule)| rule(&look))
 }
 
 /// What a stage needs, for `status` and the plan checker.

@@ -30,6 +30,7 @@ fn desired_with(words: &str) -> Desired {
         &bundle.secrets.unwrap(),
         &facts,
         Some(UNIX_EPOCH),
+        None,
     )
 }
 
@@ -450,7 +451,7 @@ fn a_worker_starts_its_kubelet_when_there_is_a_cluster_to_ask() {
         addresses: Vec::new(),
         resolv_conf_stub: true,
     };
-    let desired = Desired::new(&bundle.config, &bundle.secrets.unwrap(), &facts, None);
+    let desired = Desired::new(&bundle.config, &bundle.secrets.unwrap(), &facts, None, None);
     let mut observed = fresh(&desired);
     let started = |observed: &Observed| {
         let unit = observed.units.get("kubelet.service").and_then(Probe::seen);

@@ -56,7 +56,7 @@ impl Door {
     ) -> Result<Self, String> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host} is neither a name nor an address"))?;
-        let config = config(authority, identity)?;
+        let config = tls(authority, identity)?;
         Ok(Self {
             host: host.to_owned(),
             port,
@@ -99,7 +99,8 @@ impl Door {
     }
 }
 
-fn config(authority: &str, identity: Option<&Identity>) -> Result<ClientConfig, String> {
+/// TLS 1.3 to who has a certificate of this authority.
+pub fn tls(authority: &str, identity: Option<&Identity>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         let root = root.map_err(|e| format!("the authority's certificate: {e}"))?;

@@ -1,0 +1,169 @@
+//! etcd's members, and what this machine remembers of having become one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::observed::Probe;
+
+/// A member's id. Written as etcd's own tools write it: hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u64);
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for MemberId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl Serialize for MemberId {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A member as the cluster lists it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Member {
+    /// Given by the cluster, never twice.
+    pub id: MemberId,
+    /// Empty until it has started once.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// It follows without a vote.
+    pub learner: bool,
+    /// Its own answer: how far it has applied the log.
+    pub applied: Probe<u64>,
+}
+
+impl Member {
+    /// Its name, or where it is expected while it has none.
+    pub fn shown(&self) -> &str {
+        match self.peer_urls.first() {
+            Some(url) if self.name.is_empty() => url,
+            _ => &self.name,
+        }
+    }
+
+    /// Whether it answers.
+    pub const fn answers(&self) -> bool {
+        matches!(self.applied, Probe::Seen(_))
+    }
+}
+
+/// What a machine that joined a cluster keeps of it. Durable before its etcd is started: how etcd is
+/// told to begin must be the same until it has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Format of this record: 1.
+    pub version: u32,
+    /// As what the cluster knows this machine.
+    pub id: MemberId,
+    /// Name and peer URL of every member when this one was added, itself among them.
+    pub initial_cluster: Vec<(String, String)>,
+    /// Whether it was seen with a vote.
+    pub voter: bool,
+}
+
+impl Membership {
+    /// The format's version.
+    pub const VERSION: u32 = 1;
+
+    /// Of a member that was just added.
+    pub fn added(members: &[Member], id: MemberId, name: &str) -> Self {
+        let named = members.iter().flat_map(|member| {
+            let name = match member.name.as_str() {
+                _ if member.id == id => name.to_owned(),
+                // etcd tells members apart by their addresses here, but wants a name.
+                "" => member.id.to_string(),
+                known => known.to_owned(),
+            };
+            let urls = member.peer_urls.iter();
+            urls.map(move |url| (name.clone(), url.clone()))
+        });
+        Self {
+            version: Self::VERSION,
+            id,
+            initial_cluster: named.collect(),
+            voter: false,
+        }
+    }
+
+    /// Whether the cluster still has the members that etcd would be told of: it
+    /// does not begin with others.
+    pub fn fits(&self, members: &[Member]) -> bool {
+        let told: BTreeSet<&String> = self.initial_cluster.iter().map(|(_, url)| url).collect();
+        let are: BTreeSet<&String> = members.iter().flat_map(|m| &m.peer_urls).collect();
+        told == are
+    }
+}
+
+/// How many of so many voters have to agree.
+pub const fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// Voters in all, and those that answer.
+pub fn voters(members: &[Member]) -> (usize, usize) {
+    let voters = || members.iter().filter(|member| !member.learner);
+    (voters().count(), voters().filter(|m| m.answers()).count())
+}
+
+/// Why the cluster would not outlive this member's removal; none where it would. The rule of etcd's
+/// strict reconfiguration check and of Cluster API's control plane, asked before etcd is.
+pub fn removal_refused(members: &[Member], id: MemberId) -> Option<String> {
+    let gone = members.iter().find(|member| member.id == id)?;
+    if gone.learner {
+        return None;
+    }
+    let rest: Vec<Member> = members.iter().filter(|m| m.id != id).cloned().collect();
+    let (count, answer) = voters(&rest);
+    if count == 0 {
+        return Some(format!("{} is the only voter", gone.shown()));
+    }
+    let need = quorum(count);
+    (answer < need).then(|| {
+        format!(
+            "without {} there are {count} voters of which {answer} answer, and {need} are needed",
+            gone.shown()
+        )
+    })
+}
+
+/// Why the cluster should get no further voter now; none where it may.
+pub fn addition_refused(members: &[Member]) -> Option<String> {
+    let (count, answer) = voters(members);
+    let need = quorum(count + 1);
+    (answer + 1 < need).then(|| {
+        format!("only {answer} of {count} voters answer, and with one more {need} are needed")
+    })
+}
+
+/// Whether a learner has caught up so far that etcd gives it a vote: nine tenths of the way.
+pub fn in_sync(members: &[Member], id: MemberId) -> bool {
+    let applied = |m: &Member| m.applied.seen().copied();
+    let own = members.iter().find(|m| m.id == id).and_then(applied);
+    let most = members.iter().filter_map(applied).max();
+    matches!((own, most), (Some(own), Some(most))
+        if u128::from(own) * 10 >= u128::from(most) * 9)
+}

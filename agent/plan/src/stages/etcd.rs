@@ -1,0 +1,217 @@
+//! This machine's member of etcd: begun once by order, joined as a learner, promoted when it has
+//! caught up. Every step is decided from what is seen, so that any of them can be cut short.
+//!
+//! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
+//! empty directory with an identity it had before.
+
+use super::{Look, writes};
+use crate::action::Action;
+use crate::files::RenderedFile;
+use crate::membership::{Member, MemberId, Membership, addition_refused, in_sync, removal_refused};
+use crate::observed::Probe;
+use crate::verdict::Verdict;
+
+pub(super) fn plan(look: &Look<'_>) -> Verdict {
+    let Some(manifest) = &look.desired.etcd else {
+        return Verdict::Settled;
+    };
+    let observed = look.observed;
+    let joined = match &observed.membership {
+        Probe::Seen(joined) => Some(joined),
+        Probe::Absent => None,
+        Probe::Unreadable(why) => {
+            return Verdict::wait(format!("cannot read how this machine joined etcd: {why}"));
+        }
+    };
+    match (&observed.etcd_data, joined) {
+        (Probe::Unreadable(why), _) => {
+            Verdict::wait(format!("cannot tell whether etcd has data: {why}"))
+        }
+        // With data, etcd ignores how it was told to begin.
+        (Probe::Seen(()), None) => Verdict::act(writes(observed, [manifest])),
+        (Probe::Seen(()), Some(joined)) => member(look, joined, manifest),
+        (Probe::Absent, Some(joined)) => starting(look, joined, manifest),
+        (Probe::Absent, None) if observed.bootstrap_ordered => {
+            Verdict::act(writes(observed, [manifest]))
+        }
+        (Probe::Absent, None) => joining(look),
+    }
+}
+
+/// No data, and no place in a cluster that this machine remembers.
+fn joining(look: &Look<'_>) -> Verdict {
+    let (observed, desired) = (look.observed, look.desired);
+    let members = match &observed.members {
+        Probe::Seen(members) => members,
+        Probe::Unreadable(why) => {
+            return Verdict::wait(format!("no member of etcd's cluster answers: {why}"));
+        }
+        // Never again by itself: what is lost may live on elsewhere.
+        Probe::Absent if observed.bootstrap_done => {
+            return Verdict::blocked(
+                "this machine was a member and its etcd data is gone; it will not start a second \
+                 cluster, and no other member is known at the cluster's endpoint",
+                "bring another control plane up: this machine then joins again; or restore a snapshot",
+            );
+        }
+        Probe::Absent => {
+            return Verdict::blocked(
+                "there is no cluster yet: waiting for the bootstrap order, or for the endpoint to \
+                 lead to a control plane that runs",
+                "machinectl bootstrap, on exactly one control plane",
+            );
+        }
+    };
+    let here = |member: &&Member| member.peer_urls.contains(&desired.etcd_peer_url);
+    if let Some(own) = members.iter().find(here) {
+        return match own.name.is_empty() {
+            // Added, and cut short before it was remembered.
+            true => join(look),
+            false => stale(members, own),
+        };
+    }
+    let namesake = members.iter().find(|m| m.name == desired.hostname);
+    if let Some(namesake) = namesake {
+        return match namesake.answers() {
+            true => Verdict::blocked(
+                format!(
+                    "another machine is a member by the name {}, at {}",
+                    namesake.name,
+                    namesake.peer_urls.join(", ")
+                ),
+                "give this machine another hostname",
+            ),
+            // Its address is another by now, and its data is gone.
+            false => stale(members, namesake),
+        };
+    }
+    if let Some(learner) = members.iter().find(|m| m.learner) {
+        return Verdict::wait(format!(
+            "waits until {} has its vote: members join one after the other",
+            learner.shown()
+        ));
+    }
+    match addition_refused(members) {
+        Some(why) => Verdict::wait(format!("joins when more members answer: {why}")),
+        None => join(look),
+    }
+}
+
+fn join(look: &Look<'_>) -> Verdict {
+    Verdict::act(vec![Action::JoinEtcd {
+        name: look.desired.hostname.clone(),
+        peer_url: look.desired.etcd_peer_url.clone(),
+    }])
+}
+
+/// A member that was this machine before it lost its data: it can never start again.
+fn stale(members: &[Member], own: &Member) -> Verdict {
+    if own.answers() {
+        return Verdict::blocked(
+            "etcd answers here though its data directory is empty",
+            "reboot this machine",
+        );
+    }
+    match removal_refused(members, own.id) {
+        Some(why) => Verdict::blocked(
+            format!("this machine's former member cannot be removed: {why}"),
+            "bring another member up, or restore a snapshot",
+        ),
+        None => Verdict::act(vec![Action::RemoveMember {
+            id: own.id,
+            name: own.shown().to_owned(),
+            why: "its data is gone".to_owned(),
+        }]),
+    }
+}
+
+/// Added and remembered; etcd has not begun yet.
+fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Verdict {
+    let observed = look.observed;
+    match &observed.members {
+        Probe::Seen(members) => match find(members, joined.id) {
+            None => Verdict::act(vec![Action::ForgetMembership { id: joined.id }]),
+            // It had begun: the data that went with its identity is gone.
+            Some(own) if !own.name.is_empty() => stale(members, own),
+            Some(own) if !joined.fits(members) => {
+                let name = &look.desired.hostname;
+                let membership = Membership::added(members, own.id, name);
+                Verdict::act(vec![Action::KeepMembership { membership }])
+            }
+            Some(_) => match writes(observed, [manifest]) {
+                writes if writes.is_empty() => Verdict::wait("etcd starts as a learner"),
+                actions => Verdict::act(actions),
+            },
+        },
+        Probe::Absent => Verdict::wait("no member of etcd's cluster is known any more"),
+        Probe::Unreadable(why) => {
+            Verdict::wait(format!("no member of etcd's cluster answers: {why}"))
+        }
+    }
+}
+
+/// A member that joined: a learner until it was seen with a vote.
+fn member(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Verdict {
+    let observed = look.observed;
+    let writes = writes(observed, [manifest]);
+    if !writes.is_empty() || joined.voter {
+        return Verdict::act(writes);
+    }
+    let members = match &observed.members {
+        Probe::Seen(members) => members,
+        Probe::Absent => return Verdict::wait("no other member of etcd's cluster is known"),
+        Probe::Unreadable(why) => {
+            return Verdict::wait(format!("no member of etcd's cluster answers: {why}"));
+        }
+    };
+    match find(members, joined.id) {
+        None => Verdict::blocked(
+            format!(
+                "the cluster has removed this machine's member {}",
+                joined.id
+            ),
+            "wipe the machine's etcd data: it then joins as a new member",
+        ),
+        Some(own) if !own.learner => Verdict::act(vec![Action::KeepMembership {
+            membership: Membership {
+                voter: true,
+                ..joined.clone()
+            },
+        }]),
+        Some(own) => promotion(members, own)
+            .unwrap_or_else(|| Verdict::wait("etcd catches up with the other members")),
+    }
+}
+
+/// Learners of other machines, whose own agents may be away: any voter may promote them.
+pub(super) fn others(look: &Look<'_>) -> Verdict {
+    let (desired, observed) = (look.desired, look.observed);
+    let Probe::Seen(members) = &observed.members else {
+        // Of this machine's own member the stage before has judged.
+        return Verdict::Settled;
+    };
+    let here = |m: &Member| m.peer_urls.contains(&desired.etcd_peer_url);
+    let learners = members.iter().filter(|m| m.learner && !here(m));
+    match learners.into_iter().next() {
+        None => Verdict::Settled,
+        Some(learner) => promotion(members, learner).unwrap_or_else(|| {
+            Verdict::wait(format!(
+                "{} is a learner of etcd: it catches up",
+                learner.shown()
+            ))
+        }),
+    }
+}
+
+fn promotion(members: &[Member], learner: &Member) -> Option<Verdict> {
+    in_sync(members, learner.id).then(|| {
+        Verdict::act(vec![Action::PromoteMember {
+            id: learner.id,
+            name: learner.shown().to_owned(),
+        }])
+    })
+}
+
+fn find(members: &[Member], id: MemberId) -> Option<&Member> {
+    members.iter().find(|member| member.id == id)
+}

@@ -1,0 +1,470 @@
+//! The model: what etcd, kubelet and disks do, and what must never be.
+
+use std::collections::BTreeMap;
+
+use machine_config::{Bundle, MachineConfig};
+use machine_plan::action::Action;
+use machine_plan::desired::Desired;
+use machine_plan::facts::HostFacts;
+use machine_plan::membership::{Member, MemberId, Membership, quorum};
+use machine_plan::observed::{FileSeen, Observed, Probe};
+use machine_plan::stages::{Stage, verdict};
+use machine_plan::verdict::Verdict;
+
+const DOCUMENT: &str =
+    include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+
+/// How far a caught-up log is.
+const LOG: u64 = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Order {
+    None,
+    Ordered,
+    Done,
+}
+
+struct Machine {
+    bundle: Bundle,
+    facts: HostFacts,
+    /// For the membership it remembers.
+    desired: (Option<Membership>, Desired),
+    // Durable.
+    order: Order,
+    membership: Option<Membership>,
+    /// The member whose data is here.
+    data: Option<MemberId>,
+    // Gone with the power.
+    manifest: Option<(FileSeen, Vec<String>)>,
+    running: bool,
+    seen: Option<Vec<Action>>,
+    // The world's.
+    power: bool,
+    network: bool,
+}
+
+/// One member as the cluster's own data has it, and its log.
+struct Entry {
+    member: Member,
+    log: u64,
+}
+
+pub(crate) struct World {
+    machines: Vec<Machine>,
+    members: Vec<Entry>,
+    /// Clusters that ever began.
+    begun: usize,
+    next: u64,
+}
+
+impl World {
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            machines: (0..count).map(Machine::new).collect(),
+            members: Vec::new(),
+            begun: 0,
+            next: 1,
+        }
+    }
+
+    /// The order, refused as the machine API refuses it: with data here, or
+    /// where the cluster answers. Who is cut off is not asked for one.
+    pub(crate) fn bootstrap(&mut self, at: usize) {
+        let machine = &self.machines[at];
+        let ordered = self.machines.iter().any(|m| m.order == Order::Ordered);
+        let free = machine.data.is_none() && machine.order == Order::None;
+        if machine.power && machine.network && free && !ordered && self.begun == 0 {
+            self.machines[at].order = Order::Ordered;
+        }
+    }
+
+    pub(crate) fn power(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        machine.power = !machine.power;
+        machine.running = false;
+        machine.manifest = None;
+        machine.seen = None;
+    }
+
+    pub(crate) fn network(&mut self, at: usize) {
+        self.machines[at].network = !self.machines[at].network;
+    }
+
+    /// A disk is only lost where the cluster outlives it: nobody joins a cluster that is dead. Before
+    /// there is one, the order may be lost with it: somebody gives it again.
+    pub(crate) fn wipe(&mut self, at: usize, all: bool) {
+        let lost = self.machines[at].data;
+        if self.members.iter().any(|e| Some(e.member.id) == lost) {
+            let voters = self.members.iter().filter(|e| !e.member.learner);
+            let (mut count, mut left) = (0, 0);
+            for voter in voters {
+                count += 1;
+                let held = self
+                    .machines
+                    .iter()
+                    .any(|m| m.data == Some(voter.member.id));
+                left += usize::from(held && Some(voter.member.id) != lost);
+            }
+            if left < quorum(count) {
+                return;
+            }
+        }
+        let machine = &mut self.machines[at];
+        machine.data = None;
+        machine.running = false;
+        // A disk is replaced with the machine off.
+        machine.manifest = None;
+        machine.seen = None;
+        if all {
+            machine.membership = None;
+            machine.order = Order::None;
+        }
+    }
+
+    pub(crate) fn heal(&mut self) {
+        for machine in &mut self.machines {
+            machine.power = true;
+            machine.network = true;
+        }
+        if self.begun == 0 && self.machines.iter().all(|m| m.order == Order::None) {
+            self.machines[0].order = Order::Ordered;
+        }
+    }
+
+    /// kubelet starts what has a manifest; etcd begins, goes on, or catches up.
+    pub(crate) fn tick(&mut self, at: usize) {
+        let quorate = self.quorate();
+        let machine = &mut self.machines[at];
+        let Some((_, told)) = machine.manifest.clone().filter(|_| machine.power) else {
+            return;
+        };
+        if let Some(id) = machine.data {
+            let known = self.members.iter_mut().find(|e| e.member.id == id);
+            // Removed: etcd ends by itself, and is started in vain.
+            machine.running = known.is_some();
+            if let Some(entry) = known
+                && machine.network
+                && quorate
+            {
+                entry.log = LOG;
+            }
+            return;
+        }
+        if told.is_empty() {
+            // The first of a new cluster.
+            self.begun += 1;
+            let url = machine.desired.1.etcd_peer_url.clone();
+            let id = MemberId(self.next);
+            self.next += 1;
+            machine.data = Some(id);
+            machine.running = true;
+            let name = machine.name();
+            self.members = vec![entry(id, &name, url, false, LOG)];
+            return;
+        }
+        if !(machine.network && quorate) {
+            return;
+        }
+        let mut are: Vec<_> = self
+            .members
+            .iter()
+            .flat_map(|e| e.member.peer_urls.clone())
+            .collect();
+        let mut told = told;
+        are.sort();
+        told.sort();
+        let url = &machine.desired.1.etcd_peer_url;
+        let own = self
+            .members
+            .iter_mut()
+            .find(|e| e.member.peer_urls.contains(url));
+        let Some(own) = own.filter(|_| are == told) else {
+            // etcd complains of the difference and ends.
+            return;
+        };
+        assert!(
+            own.member.name.is_empty(),
+            "{url} begins anew as the member it was"
+        );
+        own.member.name = machine.name();
+        own.log = 1;
+        machine.data = Some(own.member.id);
+        machine.running = true;
+    }
+
+    pub(crate) fn turn(&mut self, at: usize, dies_after: Option<usize>) {
+        self.look(at);
+        let Some(actions) = self.machines[at].seen.take() else {
+            return;
+        };
+        for (index, action) in actions.iter().enumerate() {
+            let dies = dies_after.is_some_and(|effects| index >= effects);
+            if !self.act(at, action, dies) || dies {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn late(&mut self, at: usize) {
+        for action in self.machines[at].seen.take().unwrap_or_default() {
+            if !self.act(at, &action, false) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn look(&mut self, at: usize) {
+        if !self.machines[at].power {
+            return;
+        }
+        self.machines[at].render();
+        let observed = self.observe(at);
+        let desired = &self.machines[at].desired.1;
+        let mut actions = Vec::new();
+        for stage in [Stage::Etcd, Stage::Members] {
+            match verdict(stage, desired, &observed, 0) {
+                Some(Verdict::Act { actions: more }) => actions.extend(more),
+                Some(Verdict::Settled) => {}
+                // The other stage needs this one.
+                _ => break,
+            }
+        }
+        let machine = &mut self.machines[at];
+        if machine.order == Order::Ordered && machine.running {
+            machine.order = Order::Done;
+        }
+        machine.seen = Some(actions);
+    }
+
+    /// Whether it worked. One that dies in between has done the first half.
+    fn act(&mut self, at: usize, action: &Action, dies: bool) -> bool {
+        let quorate = self.quorate() && self.machines[at].network;
+        match action {
+            Action::WriteFile { file } => {
+                let machine = &mut self.machines[at];
+                let seen = FileSeen {
+                    digest: file.digest(),
+                    mode: file.mode,
+                };
+                let told = machine.desired.0.iter().flat_map(|m| &m.initial_cluster);
+                let told = told.map(|(_, url)| url.clone()).collect();
+                machine.manifest = Some((seen, told));
+                true
+            }
+            Action::JoinEtcd { name, peer_url } => {
+                if !quorate {
+                    return false;
+                }
+                let here = |e: &Entry| e.member.peer_urls.contains(peer_url);
+                if !self.members.iter().any(here) {
+                    if self.members.iter().any(|e| e.member.learner) {
+                        return false;
+                    }
+                    let id = MemberId(self.next);
+                    self.next += 1;
+                    self.members.push(entry(id, "", peer_url.clone(), true, 0));
+                }
+                if !dies {
+                    let listed = self.listed();
+                    let own = self.members.iter().find(|e| here(e)).unwrap().member.id;
+                    self.machines[at].membership = Some(Membership::added(&listed, own, name));
+                }
+                true
+            }
+            Action::KeepMembership { membership } => {
+                if !dies {
+                    self.machines[at].membership = Some(membership.clone());
+                }
+                true
+            }
+            Action::ForgetMembership { id } => {
+                let kept = &mut self.machines[at].membership;
+                if kept.as_ref().is_some_and(|kept| kept.id == *id) {
+                    *kept = None;
+                }
+                true
+            }
+            Action::PromoteMember { id, .. } => {
+                let runs = self.runs(*id);
+                let learner = self.members.iter_mut().find(|e| e.member.id == *id);
+                let Some(learner) = learner.filter(|e| quorate && runs && e.log == LOG) else {
+                    return false;
+                };
+                learner.member.learner = false;
+                true
+            }
+            Action::RemoveMember { id, .. } => {
+                if !quorate || !self.outlives(*id) {
+                    return false;
+                }
+                self.members.retain(|e| e.member.id != *id);
+                true
+            }
+            other => panic!("no business of etcd: {other}"),
+        }
+    }
+
+    /// What must hold at any moment.
+    pub(crate) fn check(&self) {
+        assert!(self.begun <= 1, "a second cluster has begun");
+        let learners = self.members.iter().filter(|e| e.member.learner).count();
+        assert!(learners <= 1, "{learners} learners");
+    }
+
+    /// Whether there is nothing left to wait for.
+    pub(crate) fn is_one(&self) -> bool {
+        let own = |m: &Machine| self.members.iter().find(|e| Some(e.member.id) == m.data);
+        let voters = self.machines.iter().filter_map(own);
+        let running = self.machines.iter().all(|m| m.running);
+        running && voters.filter(|e| !e.member.learner).count() == self.machines.len()
+    }
+
+    /// What must come in the end.
+    pub(crate) fn must_be_one(&self) {
+        assert_eq!(self.begun, 1);
+        assert_eq!(
+            self.members.len(),
+            self.machines.len(),
+            "{:?}",
+            self.listed()
+        );
+        for machine in &self.machines {
+            let own = self
+                .members
+                .iter()
+                .find(|e| Some(e.member.id) == machine.data);
+            let own = own
+                .unwrap_or_else(|| panic!("{} is no member: {:?}", machine.name(), self.listed()));
+            assert!(!own.member.learner && machine.running, "{:?}", own.member);
+        }
+    }
+
+    fn observe(&self, at: usize) -> Observed {
+        let machine = &self.machines[at];
+        let own_only =
+            machine.data.is_some() && machine.membership.as_ref().is_none_or(|m| m.voter);
+        let voter = |m: &Machine| {
+            let own = self.members.iter().find(|e| Some(e.member.id) == m.data);
+            m.running && m.power && own.is_some_and(|e| !e.member.learner)
+        };
+        let asked = |(index, m): (usize, &Machine)| match own_only {
+            true => index == at && voter(m),
+            false => index != at && m.network && machine.network && voter(m),
+        };
+        let mut others = self.machines.iter().enumerate();
+        let members = match others.any(asked) {
+            true => Probe::Seen(self.listed()),
+            // Who founds a cluster asks nobody; who is alone knows nobody.
+            false if self.begun == 0 || machine.order == Order::Ordered => Probe::Absent,
+            false => Probe::Unreadable("nobody answers".to_owned()),
+        };
+        let path = machine.desired.1.etcd.as_ref().unwrap().path.clone();
+        let manifest = machine
+            .manifest
+            .as_ref()
+            .map_or(Probe::Absent, |(seen, _)| Probe::Seen(seen.clone()));
+        Observed {
+            etcd_data: machine.data.map_or(Probe::Absent, |_| Probe::Seen(())),
+            membership: machine
+                .membership
+                .clone()
+                .map_or(Probe::Absent, Probe::Seen),
+            members,
+            bootstrap_ordered: machine.order == Order::Ordered,
+            bootstrap_done: machine.order == Order::Done,
+            files: BTreeMap::from([(path, manifest)]),
+            ..Observed::default()
+        }
+    }
+
+    fn listed(&self) -> Vec<Member> {
+        let member = |entry: &Entry| Member {
+            applied: match self.runs(entry.member.id) {
+                true => Probe::Seen(entry.log),
+                false => Probe::Unreadable("no answer".to_owned()),
+            },
+            ..entry.member.clone()
+        };
+        self.members.iter().map(member).collect()
+    }
+
+    fn runs(&self, id: MemberId) -> bool {
+        let runs = |m: &Machine| m.data == Some(id) && m.running && m.power && m.network;
+        self.machines.iter().any(runs)
+    }
+
+    fn quorate(&self) -> bool {
+        let voters: Vec<_> = self.members.iter().filter(|e| !e.member.learner).collect();
+        let run = voters.iter().filter(|e| self.runs(e.member.id)).count();
+        run >= quorum(voters.len())
+    }
+
+    // etcd's strict reconfiguration check.
+    fn outlives(&self, id: MemberId) -> bool {
+        let rest = self
+            .members
+            .iter()
+            .filter(|e| e.member.id != id && !e.member.learner);
+        let (mut count, mut run) = (0, 0);
+        for voter in rest {
+            count += 1;
+            run += usize::from(self.runs(voter.member.id));
+        }
+        count > 0 && run >= quorum(count)
+    }
+}
+
+impl Machine {
+    fn new(index: usize) -> Self {
+        let document = DOCUMENT.replace("hostname: w1", &format!("hostname: cp{}", index + 1));
+        let bundle = machine_config::read(document.as_bytes()).unwrap();
+        let address = format!("192.0.2.{}", index + 1).parse().unwrap();
+        let facts = HostFacts {
+            node_ip: address,
+            addresses: vec![address],
+            resolv_conf_stub: true,
+        };
+        let desired = desired(&bundle, &facts, None);
+        Self {
+            desired: (None, desired),
+            bundle,
+            facts,
+            order: Order::None,
+            membership: None,
+            data: None,
+            manifest: None,
+            running: false,
+            seen: None,
+            power: true,
+            network: true,
+        }
+    }
+
+    fn render(&mut self) {
+        if self.desired.0 != self.membership {
+            let desired = desired(&self.bundle, &self.facts, self.membership.as_ref());
+            self.desired = (self.membership.clone(), desired);
+        }
+    }
+
+    fn name(&self) -> String {
+        let config: &MachineConfig = &self.bundle.config;
+        config.hostname().to_string()
+    }
+}
+
+fn desired(bundle: &Bundle, facts: &HostFacts, joined: Option<&Membership>) -> Desired {
+    let secrets = bundle.secrets.as_ref().unwrap();
+    Desired::new(&bundle.config, secrets, facts, None, joined)
+}
+
+fn entry(id: MemberId, name: &str, url: String, learner: bool, log: u64) -> Entry {
+    let member = Member {
+        id,
+        name: name.to_owned(),
+        peer_urls: vec![url],
+        learner,
+        applied: Probe::Absent,
+    };
+    Entry { member, log }
+}
