@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use machine_plan::membership::absence_refused;
 use machine_plan::observed::Probe;
 use zbus_systemd::login1::ManagerProxy;
 
 use crate::api::{self, ServiceState};
 use crate::ledger::Ledger;
+use crate::node::etcd::cluster::Cluster;
 use crate::node::kube::Kube;
 use crate::node::systemd::Systemd;
-use crate::node::{self, drain, endpoint, files};
+use crate::node::{self, drain, endpoint, facts, files};
 use crate::reconcile::Wake;
 use crate::status::Board;
 
@@ -139,6 +141,26 @@ impl api::Hands for Hands {
             let client = kube.client(&node::access(&entry));
             let done = drain::call_off(client, &name).await;
             done.map_err(|e| api::chain(&e))
+        }
+        .boxed()
+    }
+
+    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            let Some(entry) = self.ledger.current() else {
+                return Ok(());
+            };
+            let own = facts::look(&entry.bundle.config).node_ip;
+            let own_url = machine_plan::render::etcd_peer_url(own);
+            // A member that does not answer is missed already; so is one that there is not.
+            let Probe::Seen(members) = Cluster::default().members(&[own].into()).await else {
+                return Ok(());
+            };
+            let here = members.iter().find(|m| m.peer_urls.contains(&own_url));
+            match here.and_then(|here| absence_refused(&members, here.id)) {
+                Some(why) => Err(why),
+                None => Ok(()),
+            }
         }
         .boxed()
     }

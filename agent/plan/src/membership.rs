@@ -150,6 +150,24 @@ pub fn removal_refused(members: &[Member], id: MemberId) -> Option<String> {
     })
 }
 
+/// Why etcd would not go on while this member is away; none where it would, or where the member has
+/// no vote or is the only one: then nobody else depends on it.
+pub fn absence_refused(members: &[Member], id: MemberId) -> Option<String> {
+    let away = members.iter().find(|member| member.id == id)?;
+    let (count, answer) = voters(members);
+    if away.learner || count == 1 {
+        return None;
+    }
+    let left = answer - usize::from(away.answers());
+    let need = quorum(count);
+    (left < need).then(|| {
+        format!(
+            "without {} only {left} of etcd's {count} voters would answer, and {need} are needed",
+            away.shown()
+        )
+    })
+}
+
 /// Why the cluster should get no further voter now; none where it may.
 pub fn addition_refused(members: &[Member]) -> Option<String> {
     let (count, answer) = voters(members);

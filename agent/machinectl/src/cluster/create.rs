@@ -184,7 +184,7 @@ impl Making<'_> {
         })
     }
 
-    /// One machine, from power-on to Ready. Workers wait for the control plane by themselves.
+    /// One machine, from power-on to Ready. The others wait for the first by themselves.
     async fn one(
         &self,
         target: &Target,
@@ -196,7 +196,9 @@ impl Making<'_> {
         if first {
             self.bootstrap(target, progress).await?;
         }
-        let deadline = self.speed.deadline(READY_SECONDS);
+        // Control planes join one after the other, and machines share this host's processors.
+        let machines = u64::try_from(self.state.machines.len()).unwrap_or(1);
+        let deadline = self.speed.deadline(READY_SECONDS * machines);
         wait::follow(&self.session, target, Goal::Ready, deadline, progress)
             .await
             .map(drop)

@@ -19,18 +19,18 @@ const ALONE: &str = "10.0.2.15";
 /// A range for documentation: no network that a workstation reaches is hidden by it.
 const SHARED: &str = "198.51.100";
 
-/// The machines: one control plane machine and the workers.
+/// The machines: control planes, then workers.
 pub(super) fn machines(args: &CreateArgs) -> Result<State, Failure> {
-    let workers = usize::from(args.workers);
-    let shared = workers > 0;
-    let ports = free_ports(2 * (workers + 1) + 1)?;
+    let control_planes = usize::from(args.control_planes);
+    let count = control_planes + usize::from(args.workers);
+    let shared = count > 1;
+    let ports = free_ports(2 * count + 1)?;
     let (shared_port, rest) = ports.split_first().ok_or_else(no_port)?;
     let mut machines = Vec::new();
     for (index, pair) in rest.chunks_exact(2).enumerate() {
-        let name = if index == 0 {
-            "cp1".to_owned()
-        } else {
-            format!("w{index}")
+        let name = match index.checked_sub(control_planes) {
+            None => format!("cp{}", index + 1),
+            Some(worker) => format!("w{}", worker + 1),
         };
         let id = machine_pki::random_id()
             .map_err(|error| Failure::failed(format!("make an identity for {name}: {error}")))?;
@@ -94,7 +94,7 @@ pub(super) fn documents(
         .enumerate()
         .map(|(index, machine)| NodeDescription {
             hostname: machine.name.clone(),
-            role: if index == 0 {
+            role: if index < usize::from(args.control_planes) {
                 Role::ControlPlane
             } else {
                 Role::Worker
@@ -108,13 +108,13 @@ pub(super) fn documents(
         // What this host's ports lead to.
         cert_sans: vec!["127.0.0.1".into()],
         node_subnets: first.iter().map(|_| format!("{SHARED}.0/24")).collect(),
-        // A cluster of one would run nothing otherwise.
-        allow_scheduling_on_control_planes: state.machines.len() == 1,
+        // A cluster without workers would run nothing otherwise.
+        allow_scheduling_on_control_planes: args.workers == 0,
         ..ClusterDescription::default()
     };
     let made = generate::documents(&description, secrets, std::time::SystemTime::now())
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let spared = spared(&args.kubernetes_version, speed);
+    let spared = spared(args, speed);
     let streams = made
         .iter()
         .zip(&state.machines)
@@ -131,17 +131,19 @@ pub(super) fn documents(
     streams.collect()
 }
 
-/// What an emulated machine cannot keep up with, and a cluster of one control plane does not need
+/// What an emulated machine cannot keep up with, and a small cluster does not need
 /// (docs/decisions/0008): a component, and which of its arguments is to say no.
-fn spared(version: &str, speed: Speed) -> Vec<(&'static str, &'static str)> {
+fn spared(args: &CreateArgs, speed: Speed) -> Vec<(&'static str, &'static str)> {
     if speed.kvm {
         return Vec::new();
     }
-    let mut all = vec![
-        ("controllerManager", "leader-elect"),
-        ("scheduler", "leader-elect"),
-    ];
-    let version = version.parse::<KubernetesVersion>();
+    let mut all = Vec::new();
+    // Of several each would lead.
+    if args.control_planes == 1 {
+        all.push(("controllerManager", "leader-elect"));
+        all.push(("scheduler", "leader-elect"));
+    }
+    let version = args.kubernetes_version.parse::<KubernetesVersion>();
     if version.is_ok_and(|version| !version.at_least(25)) {
         all.push(("apiServer", "enable-priority-and-fairness"));
     }
@@ -172,8 +174,9 @@ fn fitted(config: &str, machine: &Machine, spared: &[(&str, &str)]) -> Result<St
 mod tests {
     use super::*;
 
-    fn args(workers: u8) -> CreateArgs {
+    fn args(control_planes: u8, workers: u8) -> CreateArgs {
         CreateArgs {
+            control_planes,
             name: "local".into(),
             image: "image".into(),
             workers,
@@ -187,41 +190,54 @@ mod tests {
     #[test]
     fn only_emulated_machines_are_spared() {
         let speed = |kvm| Speed { kvm, factor: 1.0 };
-        assert_eq!(spared("v1.20.2", speed(false)).len(), 3);
-        assert_eq!(spared("v1.20.2", speed(true)), []);
-        assert_eq!(spared("v1.25.0", speed(false)).len(), 2);
+        let with = |control_planes, version: &str| CreateArgs {
+            kubernetes_version: version.to_owned(),
+            ..args(control_planes, 0)
+        };
+        let fairness = ("apiServer", "enable-priority-and-fairness");
+        assert_eq!(spared(&with(1, "v1.20.2"), speed(false)).len(), 3);
+        assert_eq!(spared(&with(1, "v1.20.2"), speed(true)), []);
+        assert_eq!(spared(&with(1, "v1.25.0"), speed(false)).len(), 2);
+        assert_eq!(spared(&with(3, "v1.20.2"), speed(false)), [fairness]);
     }
 
     #[test]
     fn every_machines_document_is_valid() {
         let text = generate::secrets(std::time::SystemTime::now()).unwrap();
         let secrets = machine_config::read_secrets(text.expose().as_bytes()).unwrap();
-        for (workers, kvm) in [(0, true), (0, false), (2, true), (2, false)] {
-            let args = args(workers);
+        for (control_planes, workers, kvm) in [
+            (1, 0, true),
+            (1, 0, false),
+            (1, 2, true),
+            (1, 2, false),
+            (3, 0, false),
+            (3, 2, false),
+        ] {
+            let args = args(control_planes, workers);
+            let count = usize::from(control_planes + workers);
             let state = machines(&args).unwrap();
             let speed = Speed { kvm, factor: 1.0 };
             let documents = documents(&state, &secrets, &args, speed).unwrap();
-            assert_eq!(documents.len(), usize::from(workers) + 1);
+            assert_eq!(documents.len(), count);
             for (document, machine) in documents.iter().zip(&state.machines) {
                 let bundle = machine_config::read(document.expose().as_bytes()).unwrap();
                 assert_eq!(bundle.config.hostname().to_string(), machine.name);
                 let (config, _) = document.expose().split_once("\n---\n").unwrap();
                 let config: Value = serde_saphyr::from_str(config).unwrap();
                 let control_plane = bundle.config.role().is_control_plane();
-                for (component, name) in spared(
-                    "v1.20.2",
-                    Speed {
-                        kvm: false,
-                        ..speed
-                    },
-                ) {
+                assert_eq!(control_plane, machine.name.starts_with("cp"));
+                let emulated = Speed {
+                    kvm: false,
+                    ..speed
+                };
+                for (component, name) in spared(&args, emulated) {
                     let no = json!([{ "name": name, "value": "false" }]);
                     let said = config["cluster"][component]["extraArgs"] == no;
                     assert_eq!(said, !kvm && control_plane, "{component}");
                 }
                 assert_eq!(
                     bundle.config.network().interfaces.len(),
-                    if workers == 0 { 0 } else { 2 }
+                    if count == 1 { 0 } else { 2 }
                 );
             }
             let mut ports: Vec<u16> = state

@@ -16,7 +16,7 @@ pub(super) struct State {
     pub(super) name: String,
     /// The loopback port of the network that its machines share; none where there is one machine.
     pub(super) shared_port: Option<u16>,
-    /// Its machines; the first is the control plane.
+    /// Its machines; the first is the one that began the cluster.
     pub(super) machines: Vec<Machine>,
 }
 

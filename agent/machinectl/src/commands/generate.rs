@@ -144,8 +144,8 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     }
     if args.control_planes.len() > 1 {
         eprintln!(
-            "warning: several control planes are not there yet: only one machine of these can be \
-             given the order to bootstrap"
+            "warning: nothing moves the endpoint between control planes yet: it must lead to one \
+             that runs; give exactly one of them the order to bootstrap"
         );
     }
     let documents = make::documents(

@@ -154,6 +154,8 @@ pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
 pub(crate) struct FakeHands {
     pub(crate) done: Mutex<Vec<String>>,
     pub(crate) data: Mutex<Option<String>>,
+    /// Why it may not.
+    pub(crate) needed: Mutex<Option<String>>,
     /// Why the machine does not go down.
     pub(crate) stuck: Mutex<Option<String>>,
 }
@@ -184,6 +186,10 @@ impl Hands for FakeHands {
     }
     fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
         self.did("stay")
+    }
+    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
+        let needed = self.needed.lock().unwrap().clone();
+        Box::pin(async { needed.map_or(Ok(()), Err) })
     }
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         let stuck = self.stuck.lock().unwrap().clone();

@@ -350,7 +350,9 @@ impl MachineService for Machine {
             force,
         } = *request.get_ref();
         let drain = steps::drain(drain_seconds, force)?;
-        self.parts.audit.note(Record::new(&peer, "Reboot")).await;
+        let record = Record::new(&peer, "Reboot");
+        let record = self.may_go_down(record, force).await?;
+        self.parts.audit.note(record).await;
         let hands = Arc::clone(&self.parts.hands);
         self.afterwards("reboot", drain, async move { hands.reboot().await });
         Ok(Response::new(v1::RebootResponse {}))
@@ -366,7 +368,9 @@ impl MachineService for Machine {
             force,
         } = *request.get_ref();
         let drain = steps::drain(drain_seconds, force)?;
-        self.parts.audit.note(Record::new(&peer, "Shutdown")).await;
+        let record = Record::new(&peer, "Shutdown");
+        let record = self.may_go_down(record, force).await?;
+        self.parts.audit.note(record).await;
         let hands = Arc::clone(&self.parts.hands);
         self.afterwards("shutdown", drain, async move { hands.shutdown().await });
         Ok(Response::new(v1::ShutdownResponse {}))

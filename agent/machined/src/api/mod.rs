@@ -82,6 +82,9 @@ pub trait Hands: Send + Sync {
     fn drain(&self, limit: Duration) -> BoxFuture<'_, ()>;
     /// Takes back what [`Hands::drain`] did: the machine stays up after all.
     fn stay(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Whether this machine may go down for a while. The error says why not, with the numbers: etcd's
+    /// quorum would not survive it.
+    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

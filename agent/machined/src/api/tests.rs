@@ -355,7 +355,12 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
         assert_eq!(*served.hands.done.lock().unwrap(), expected);
     }
     let served = served().await;
+    *served.hands.needed.lock().unwrap() = Some("1 of 3 voters".to_owned());
     let mut client = client(&served, "machined:operator").await;
+    let request = v1::RebootRequest::default();
+    let refused = client.reboot(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(served.audit().last().unwrap()["method"], "Reboot");
     let request = v1::ShutdownRequest {
         drain_seconds: 3601,
         force: false,

@@ -215,3 +215,7 @@ fn promotion(members: &[Member], learner: &Member) -> Option<Verdict> {
 fn find(members: &[Member], id: MemberId) -> Option<&Member> {
     members.iter().find(|member| member.id == id)
 }
+
+#[cfg(test)]
+#[path = "etcd_tests.rs"]
+mod tests;

@@ -106,6 +106,11 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
             routes.retain(|have| !remove.contains(have) && !add.iter().any(|a| a.to == have.to));
             routes.extend(add.iter().cloned());
         }
+        Action::JoinEtcd { .. }
+        | Action::KeepMembership { .. }
+        | Action::ForgetMembership { .. }
+        | Action::PromoteMember { .. }
+        | Action::RemoveMember { .. } => panic!("{action}: this machine is alone"),
         Action::FinishBootstrap => {
             (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
         }

@@ -266,7 +266,13 @@ impl World {
                 }
                 if !dies {
                     let listed = self.listed();
-                    let own = self.members.iter().find(|e| here(e)).unwrap().member.id;
+                    let own = self
+                        .members
+                        .iter()
+                        .find(|e| here(e))
+                        .expect("just added")
+                        .member
+                        .id;
                     self.machines[at].membership = Some(Membership::added(&listed, own, name));
                 }
                 true
@@ -358,7 +364,14 @@ impl World {
             false if self.begun == 0 || machine.order == Order::Ordered => Probe::Absent,
             false => Probe::Unreadable("nobody answers".to_owned()),
         };
-        let path = machine.desired.1.etcd.as_ref().unwrap().path.clone();
+        let path = machine
+            .desired
+            .1
+            .etcd
+            .as_ref()
+            .expect("a control plane has etcd")
+            .path
+            .clone();
         let manifest = machine
             .manifest
             .as_ref()
@@ -417,8 +430,10 @@ impl World {
 impl Machine {
     fn new(index: usize) -> Self {
         let document = DOCUMENT.replace("hostname: w1", &format!("hostname: cp{}", index + 1));
-        let bundle = machine_config::read(document.as_bytes()).unwrap();
-        let address = format!("192.0.2.{}", index + 1).parse().unwrap();
+        let bundle = machine_config::read(document.as_bytes()).expect("a valid document");
+        let address = format!("192.0.2.{}", index + 1)
+            .parse()
+            .expect("an address");
         let facts = HostFacts {
             node_ip: address,
             addresses: vec![address],
@@ -454,7 +469,7 @@ impl Machine {
 }
 
 fn desired(bundle: &Bundle, facts: &HostFacts, joined: Option<&Membership>) -> Desired {
-    let secrets = bundle.secrets.as_ref().unwrap();
+    let secrets = bundle.secrets.as_ref().expect("secrets");
     Desired::new(&bundle.config, secrets, facts, None, joined)
 }
 

@@ -97,6 +97,22 @@ impl Machine {
         Ok(order)
     }
 
+    /// The record, where the machine may go down: asked before anything is done about it.
+    pub(super) async fn may_go_down(&self, record: Record, force: bool) -> Result<Record, Status> {
+        let refused = match force {
+            true => return Ok(record),
+            false => self.parts.hands.may_go_down().await,
+        };
+        match refused {
+            Ok(()) => Ok(record),
+            Err(why) => {
+                let status = Status::failed_precondition(why);
+                self.parts.audit.note(record.refused(&status)).await;
+                Err(status)
+            }
+        }
+    }
+
     pub(super) async fn knows(&self, name: &str) -> Result<(), Status> {
         let known = self
             .parts

@@ -1,0 +1,283 @@
+use super::*;
+use crate::desired::Desired;
+use crate::facts::HostFacts;
+use crate::observed::Observed;
+use crate::stages::{Stage, verdict};
+
+const DOCUMENT: &str =
+    include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+const OWN: &str = "https://192.0.2.9:2380";
+
+fn desired(joined: Option<&Membership>) -> Desired {
+    let document = DOCUMENT.replace("hostname: w1", "hostname: own");
+    let bundle = machine_config::read(document.as_bytes()).unwrap();
+    let address = "192.0.2.9".parse().unwrap();
+    let facts = HostFacts {
+        node_ip: address,
+        addresses: vec![address],
+        resolv_conf_stub: true,
+    };
+    Desired::new(
+        &bundle.config,
+        &bundle.secrets.unwrap(),
+        &facts,
+        None,
+        joined,
+    )
+}
+
+/// "id name url state": `state` is how far its log is, `-` for silence, and `l` before it for a
+/// learner.
+fn members(rows: &[&str]) -> Vec<Member> {
+    let member = |row: &&str| {
+        let words: Vec<_> = row.split(' ').collect();
+        let state = words[3].trim_start_matches('l');
+        Member {
+            id: words[0].parse().unwrap(),
+            name: words[1].trim_matches('_').to_owned(),
+            peer_urls: vec![match words[2] {
+                "own" => OWN.to_owned(),
+                host => format!("https://{host}:2380"),
+            }],
+            learner: words[3].starts_with('l'),
+            applied: match state.parse() {
+                Ok(index) => Probe::Seen(index),
+                Err(_) => Probe::Unreadable("silent".to_owned()),
+            },
+        }
+    };
+    rows.iter().map(member).collect()
+}
+
+fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Act { actions } => actions
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        Verdict::Blocked { reason, next_step } => {
+            format!("{reason} / {}", next_step.as_deref().unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_machine_without_data_finds_its_place() {
+    for (rows, expected) in [
+        (&["a cp1 a 100"][..], "add etcd member own as a learner"),
+        // One after the other.
+        (
+            &["a cp1 a 100", "b _ b l-"],
+            "waits until https://b:2380 has its vote",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b l9"],
+            "waits until cp2 has its vote",
+        ),
+        // Cut short between the cluster's answer and the ledger.
+        (
+            &["a cp1 a 100", "b _ own l-"],
+            "add etcd member own as a learner",
+        ),
+        // It was a member, and its data is gone.
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c own own -"],
+            "remove etcd member own (c): its data is gone",
+        ),
+        (
+            &["a cp1 a 100", "c own own l-"],
+            "remove etcd member own (c): its data is gone",
+        ),
+        // By another address.
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c own c -"],
+            "remove etcd member own (c): its data is gone",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c own c 100"],
+            "another machine is a member by the name own, at https://c:2380 / \
+             give this machine another hostname",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c own own 100"],
+            "etcd answers here though its data directory is empty / reboot",
+        ),
+        // Nothing that could cost the quorum, with the numbers.
+        (
+            &["a cp1 a 100", "b cp2 b -", "c own own -"],
+            "this machine's former member cannot be removed: without own there are 2 voters of \
+             which 1 answer, and 2 are needed",
+        ),
+        (
+            &["c own own -"],
+            "this machine's former member cannot be removed: own is the only voter",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b -", "c cp3 c -"],
+            "joins when more members answer: only 1 of 3 voters answer, and with one more 3",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c cp3 c -"],
+            "add etcd member own as a learner",
+        ),
+    ] {
+        let observed = Observed {
+            members: Probe::Seen(members(rows)),
+            ..Observed::default()
+        };
+        let verdict = verdict(Stage::Etcd, &desired(None), &observed, 0).unwrap();
+        let said = said(&verdict);
+        assert!(said.starts_with(expected), "{rows:?}: {said}");
+    }
+}
+
+#[test]
+fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
+    let added = members(&["a cp1 a 100", "b _ own l-"]);
+    let joined = Membership::added(&added, MemberId(0xb), "own");
+    let desired = desired(Some(&joined));
+    let manifest = desired.etcd.clone().unwrap();
+    let told = format!("--initial-cluster=cp1=https://a:2380,own={OWN}");
+    assert!(manifest.content.expose().contains(&told));
+    assert!(
+        manifest
+            .content
+            .expose()
+            .contains("--initial-cluster-state=existing")
+    );
+    let seen = crate::observed::FileSeen {
+        digest: manifest.digest(),
+        mode: manifest.mode,
+    };
+    let there = Probe::Seen(seen);
+    for (data, written, rows, expected) in [
+        (
+            false,
+            false,
+            &["a cp1 a 100", "b _ own l-"][..],
+            "write /etc/kubernetes",
+        ),
+        (
+            false,
+            true,
+            &["a cp1 a 100", "b _ own l-"],
+            "etcd starts as a learner",
+        ),
+        // The members are others by now: etcd would not begin.
+        (
+            false,
+            true,
+            &["a cp1 a 100", "d cp2 d 100", "b _ own l-"],
+            "remember etcd member b as a learner",
+        ),
+        (false, true, &["a cp1 a 100"], "forget etcd member b"),
+        // Its data went after it had begun.
+        (
+            false,
+            true,
+            &["a cp1 a 100", "b own own l-"],
+            "remove etcd member own (b)",
+        ),
+        (
+            true,
+            true,
+            &["a cp1 a 100", "b own own l89"],
+            "etcd catches up",
+        ),
+        (
+            true,
+            true,
+            &["a cp1 a 100", "b own own l-"],
+            "etcd catches up",
+        ),
+        (
+            true,
+            true,
+            &["a cp1 a 100", "b own own l90"],
+            "promote etcd member own (b)",
+        ),
+        (
+            true,
+            true,
+            &["a cp1 a 100", "b own own 90"],
+            "remember etcd member b as a voter",
+        ),
+        (
+            true,
+            true,
+            &["a cp1 a 100"],
+            "the cluster has removed this machine's member b / wipe",
+        ),
+    ] {
+        let file = if written {
+            there.clone()
+        } else {
+            Probe::Absent
+        };
+        let observed = Observed {
+            etcd_data: if data { Probe::Seen(()) } else { Probe::Absent },
+            membership: Probe::Seen(joined.clone()),
+            members: Probe::Seen(members(rows)),
+            files: [(manifest.path.clone(), file)].into(),
+            ..Observed::default()
+        };
+        let verdict = verdict(Stage::Etcd, &desired, &observed, 0).unwrap();
+        let said = said(&verdict);
+        assert!(said.starts_with(expected), "{rows:?}: {said}");
+    }
+}
+
+#[test]
+fn who_is_needed_for_the_quorum_may_not_go_away() {
+    for (rows, expected) in [
+        (&["a own own 100"][..], None),
+        (
+            &["a own own 100", "b cp2 b 100"],
+            Some("only 1 of etcd's 2 voters"),
+        ),
+        (&["a own own 100", "b cp2 b 100", "c cp3 c 100"], None),
+        (
+            &["a own own 100", "b cp2 b 100", "c cp3 c -"],
+            Some("only 1 of etcd's 3 voters"),
+        ),
+        (&["a own own l90", "b cp2 b 100", "c cp3 c -"], None),
+        // It is not counted on any more.
+        (&["a own own -", "b cp2 b 100", "c cp3 c 100"], None),
+        (&["b cp2 b 100", "c cp3 c 100"], None),
+    ] {
+        let refused = crate::membership::absence_refused(&members(rows), MemberId(0xa));
+        let as_expected = match (&refused, expected) {
+            (Some(why), Some(words)) => why.contains(words),
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(as_expected, "{rows:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn another_machines_learner_is_helped_by_whoever_has_a_vote() {
+    for (rows, expected) in [
+        (&["a own own 100"][..], "Settled"),
+        (
+            &["a own own 100", "b _ b l-"],
+            "https://b:2380 is a learner of etcd",
+        ),
+        (
+            &["a own own 100", "b cp2 b l95"],
+            "promote etcd member cp2 (b)",
+        ),
+        // Its own is the stage before's.
+        (&["a cp1 a 100", "b own own l95"], "Settled"),
+    ] {
+        let observed = Observed {
+            members: Probe::Seen(members(rows)),
+            ..Observed::default()
+        };
+        let verdict = verdict(Stage::Members, &desired(None), &observed, 0).unwrap();
+        let said = said(&verdict);
+        assert!(said.starts_with(expected), "{rows:?}: {said}");
+    }
+}
