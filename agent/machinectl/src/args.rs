@@ -167,6 +167,9 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Look at etcd's members, take out a dead one, copy the data.
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
     /// Reboot machines. Pods are asked to leave first.
     Reboot(PowerArgs),
     /// Shut machines down. Pods are asked to leave first.
@@ -214,6 +217,39 @@ impl PowerArgs {
             .unwrap_or(u32::MAX)
             .max(1)
     }
+}
+
+/// `etcd …`.
+#[derive(Debug, Subcommand)]
+pub enum EtcdCommand {
+    /// List the members, as one with a vote knows them.
+    Members {
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take out a member whose machine is gone. Refused where the others cannot do without it.
+    Remove {
+        /// Its name or its id.
+        #[arg(value_name = "MEMBER")]
+        member: String,
+        /// Also one that answers.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Save all of etcd's data, with every Secret in it, to a file, and check it.
+    Snapshot(SnapshotArgs),
+}
+
+/// `etcd snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// The file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `render`.

@@ -5,6 +5,7 @@ mod bootstrap;
 mod completions;
 mod config;
 mod context;
+mod etcd;
 mod events;
 mod generate;
 mod health;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dmesg { follow } => logs::dmesg(common, follow).await,
         Command::Kubeconfig(args) => kubeconfig::run(common, args).await,
         Command::Health { output } => health::run(common, output).await,
+        Command::Etcd(command) => etcd::run(common, command).await,
         Command::Reboot(args) => power::reboot(common, args).await,
         Command::Shutdown(args) => power::shutdown(common, args).await,
         Command::Context(command) => context::run(common, command),

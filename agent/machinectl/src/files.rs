@@ -47,9 +47,7 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Failure>
         Access::Owner => 0o600,
         Access::Everyone => 0o644,
     };
-    let told = |error: std::io::Error| {
-        Failure::failed(format!("write {}: {}", path.display(), plain(&error)))
-    };
+    let told = |error: std::io::Error| unwritten(path, &error);
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -68,11 +66,52 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Failure>
 
 /// Writes a file that must not be there yet, unless `force` says so.
 pub fn write_new(path: &Path, content: &[u8], access: Access, force: bool) -> Result<(), Failure> {
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(Failure::usage(format!("{} exists already", path.display()))
-            .next("choose another name, or say --force to replace it"));
-    }
+    absent(path, force)?;
     write(path, content, access)
+}
+
+/// A file that is being written. Without [`NewFile::keep`] there is none.
+pub struct NewFile {
+    path: std::path::PathBuf,
+    file: atomic_write_file::AtomicWriteFile,
+}
+
+impl NewFile {
+    /// Its owner's only; must not be there yet, unless `force` says so.
+    pub fn open(path: &Path, force: bool) -> Result<Self, Failure> {
+        absent(path, force)?;
+        let mut options = OpenOptions::new();
+        let file = options.preserve_mode(false).mode(0o600).open(path);
+        let path = path.to_owned();
+        match file {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(unwritten(&path, &error)),
+        }
+    }
+
+    /// Adds to it.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| unwritten(&self.path, &error))
+    }
+
+    /// Makes it a file: fsync, rename, fsync of the folder.
+    pub fn keep(self) -> Result<(), Failure> {
+        let kept = self.file.commit();
+        kept.map_err(|error| unwritten(&self.path, &error))
+    }
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("write {}: {}", path.display(), plain(error)))
+}
+
+fn absent(path: &Path, force: bool) -> Result<(), Failure> {
+    match !force && path.symlink_metadata().is_ok() {
+        true => Err(Failure::usage(format!("{} exists already", path.display()))
+            .next("choose another name, or say --force to replace it")),
+        false => Ok(()),
+    }
 }
 
 /// The longest that somebody else's change of a small file takes.

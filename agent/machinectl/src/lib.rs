@@ -18,6 +18,7 @@ pub mod kubeconfig;
 mod noted;
 pub mod output;
 pub mod session;
+mod snapshot;
 mod streams;
 pub mod target;
 mod time;

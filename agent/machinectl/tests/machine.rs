@@ -258,6 +258,64 @@ fn every_command_talks_to_a_configured_machine() {
 }
 
 #[test]
+fn etcd_is_seen_mended_and_copied() {
+    let desk = Desk::new();
+    let (port, _) = start(&desk.authority, Manner::Configured);
+    let node = format!("cp1=127.0.0.1:{port}");
+    let run = |args: &[&str]| {
+        let all: Vec<&str> = ["etcd"].iter().chain(args).copied().collect();
+        desk.run(&[&all[..], &["-n", &node]].concat())
+    };
+    let (exit, out, _) = run(&["members"]);
+    assert!(
+        exit == 0 && out.contains("cp2") && out.contains("no answer"),
+        "{out}"
+    );
+    let (exit, out, _) = run(&["members", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &value["members"][0]["leader"]), (0, &true.into()));
+    for member in ["cp2", "b"] {
+        let (exit, out, _) = run(&["remove", member]);
+        assert!(exit == 0 && out.contains("cp2 (b) is removed"), "{out}");
+    }
+    let (exit, _, err) = run(&["remove", "cp1"]);
+    assert!(exit == 1 && err.contains("cp1 answers"), "{err}");
+    let (exit, _, err) = run(&["remove", "cp3"]);
+    assert!(exit == 2 && err.contains("cp1 (a), cp2 (b)"), "{err}");
+
+    let (exit, out, _) = run(&["snapshot", "etcd.db"]);
+    assert!(exit == 0 && out.contains("4128 bytes"), "{out}");
+    let (exit, _, err) = run(&["snapshot", "etcd.db"]);
+    assert!(exit == 2 && err.contains("exists already"), "{err}");
+    let (exit, _, err) = run(&["snapshot", "other.db"]);
+    assert!(
+        exit == 1 && err.contains("no whole snapshot; nothing is kept"),
+        "{err}"
+    );
+    let files: Vec<_> = std::fs::read_dir(desk.home.path())
+        .unwrap()
+        .flatten()
+        .collect();
+    let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
+    let kept = |name: &&std::ffi::OsString| name.to_string_lossy().contains(".db");
+    assert_eq!(
+        names.iter().filter(kept).collect::<Vec<_>>(),
+        ["etcd.db"],
+        "{names:?}"
+    );
+    use std::os::unix::fs::PermissionsExt;
+    let mode = desk
+        .home
+        .path()
+        .join("etcd.db")
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn refusals_of_the_machine_have_their_exit_codes() {
     let desk = Desk::new();
     let (port, _) = start(&desk.authority, Manner::Configured);

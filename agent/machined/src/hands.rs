@@ -1,17 +1,19 @@
 //! What the API has done to the machine directly: units and power.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use machine_plan::membership::absence_refused;
+use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
 use zbus_systemd::login1::ManagerProxy;
 
 use crate::api::{self, ServiceState};
 use crate::ledger::Ledger;
-use crate::node::etcd::cluster::Cluster;
+use crate::node::etcd::cluster::{self, Cluster};
 use crate::node::kube::Kube;
 use crate::node::systemd::Systemd;
 use crate::node::{self, drain, endpoint, facts, files};
@@ -73,6 +75,33 @@ impl Hands {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Where this machine's member of etcd is, if it should have one: its address and peer URL.
+    fn own_member(&self) -> Option<(IpAddr, String)> {
+        let entry = self.ledger.current()?;
+        let config = &entry.bundle.config;
+        let own = facts::look(config).node_ip;
+        let here = config.role().is_control_plane();
+        here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
+    }
+
+    /// Where members may be asked: here, where this machine remembers some, and where its last look
+    /// saw some.
+    fn voters(&self) -> Result<BTreeSet<IpAddr>, String> {
+        let (own, own_url) = self
+            .own_member()
+            .ok_or("only a control plane machine has to do with etcd: ask one")?;
+        let mut at = BTreeSet::from([own]);
+        if let Ok(Some(joined)) = self.ledger.membership() {
+            at.extend(cluster::remembered(&joined, &own_url));
+        }
+        if let Some(last) = self.board.intermediates()
+            && let Probe::Seen(members) = &last.observed.members
+        {
+            at.extend(members.iter().filter_map(cluster::address));
+        }
+        Ok(at)
     }
 
     async fn login(&self) -> Result<ManagerProxy<'static>, String> {
@@ -145,13 +174,37 @@ impl api::Hands for Hands {
         .boxed()
     }
 
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
+        async {
+            match Cluster::default().members(&self.voters()?).await {
+                Probe::Seen(members) => Ok(members),
+                Probe::Unreadable(why) => Err(format!("no member of etcd answers: {why}")),
+                Probe::Absent => Err("no member of etcd is known".to_owned()),
+            }
+        }
+        .boxed()
+    }
+
+    fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let removed = Cluster::default()
+                .remove(&self.voters()?, (id, &name))
+                .await;
+            self.wake.wake();
+            removed.map_err(|e| api::chain(&e))
+        }
+        .boxed()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<api::Snapshot, String>> {
+        async { Cluster::default().snapshot(&self.voters()?).await }.boxed()
+    }
+
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
-            let Some(entry) = self.ledger.current() else {
+            let Some((own, own_url)) = self.own_member() else {
                 return Ok(());
             };
-            let own = facts::look(&entry.bundle.config).node_ip;
-            let own_url = machine_plan::render::etcd_peer_url(own);
             // A member that does not answer is missed already; so is one that there is not.
             let Probe::Seen(members) = Cluster::default().members(&[own].into()).await else {
                 return Ok(());

@@ -51,6 +51,8 @@ pub struct Member {
     pub peer_urls: Vec<String>,
     /// It follows without a vote.
     pub learner: bool,
+    /// It leads, by its own account or another member's.
+    pub leader: bool,
     /// Its own answer: how far it has applied the log.
     pub applied: Probe<u64>,
 }

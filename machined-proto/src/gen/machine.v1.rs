@@ -321,6 +321,58 @@ pub struct KubeconfigResponse {
     pub kubeconfig: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdMembersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EtcdMembersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<EtcdMember>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdMember {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Empty until it has started once.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub peer_urls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// It follows without a vote.
+    #[prost(bool, tag = "4")]
+    pub learner: bool,
+    #[prost(bool, tag = "5")]
+    pub leader: bool,
+    /// How far it has applied the log.
+    #[prost(uint64, tag = "6")]
+    pub applied_index: u64,
+    /// Why it does not answer; empty where it does.
+    #[prost(string, tag = "7")]
+    pub silent: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdRemoveMemberRequest {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Also a member that answers. Never one that the others cannot do without.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdRemoveMemberResponse {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdSnapshotRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdSnapshotResponse {
+    /// The file's next part. Its last 32 bytes are the SHA-256 of all before them.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob: ::prost::alloc::vec::Vec<u8>,
+    /// What is still to come.
+    #[prost(uint64, tag = "2")]
+    pub remaining_bytes: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RebootRequest {
     /// Seconds that pods are given to leave before the machine goes down whether
     /// they have left or not. 0: 60. At most 3600.
@@ -1332,6 +1384,83 @@ pub mod machine_service_client {
                 .insert(GrpcMethod::new("machine.v1.MachineService", "SignCertificate"));
             self.inner.unary(req, path, codec).await
         }
+        /// etcd's members, as one with a vote lists them. Control planes only.
+        pub async fn etcd_members(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdMembersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdMembers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdMembers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes out a member that is gone, if the rest outlives it.
+        pub async fn etcd_remove_member(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdRemoveMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdRemoveMemberResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdRemoveMember",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("machine.v1.MachineService", "EtcdRemoveMember"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The whole of etcd's data, with every Secret in it.
+        pub async fn etcd_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EtcdSnapshotResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdSnapshot"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         pub async fn reboot(
             &mut self,
             request: impl tonic::IntoRequest<super::RebootRequest>,
@@ -1508,6 +1637,36 @@ pub mod machine_service_server {
             request: tonic::Request<super::SignCertificateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SignCertificateResponse>,
+            tonic::Status,
+        >;
+        /// etcd's members, as one with a vote lists them. Control planes only.
+        async fn etcd_members(
+            &self,
+            request: tonic::Request<super::EtcdMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdMembersResponse>,
+            tonic::Status,
+        >;
+        /// Takes out a member that is gone, if the rest outlives it.
+        async fn etcd_remove_member(
+            &self,
+            request: tonic::Request<super::EtcdRemoveMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdRemoveMemberResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the EtcdSnapshot method.
+        type EtcdSnapshotStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EtcdSnapshotResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The whole of etcd's data, with every Secret in it.
+        async fn etcd_snapshot(
+            &self,
+            request: tonic::Request<super::EtcdSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EtcdSnapshotStream>,
             tonic::Status,
         >;
         async fn reboot(
@@ -2322,6 +2481,143 @@ pub mod machine_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdMembers" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdMembersSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdMembersRequest>
+                    for EtcdMembersSvc<T> {
+                        type Response = super::EtcdMembersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdMembersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_members(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdMembersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdRemoveMember" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdRemoveMemberSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdRemoveMemberRequest>
+                    for EtcdRemoveMemberSvc<T> {
+                        type Response = super::EtcdRemoveMemberResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdRemoveMemberRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_remove_member(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdRemoveMemberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdSnapshotSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::ServerStreamingService<super::EtcdSnapshotRequest>
+                    for EtcdSnapshotSvc<T> {
+                        type Response = super::EtcdSnapshotResponse;
+                        type ResponseStream = T::EtcdSnapshotStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_snapshot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

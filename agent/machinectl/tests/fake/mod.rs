@@ -37,6 +37,7 @@ pub enum Manner {
 pub struct Seen {
     pub documents: Arc<Mutex<Vec<Vec<u8>>>>,
     pub proofs: Arc<Mutex<u32>>,
+    pub snapshots: Arc<std::sync::atomic::AtomicU32>,
 }
 
 #[derive(Clone)]
@@ -321,6 +322,50 @@ impl MachineService for Fake {
     }
     async fn list_services(&self, _: Request<ListServicesRequest>) -> Answer<ListServicesResponse> {
         answer(ListServicesResponse::default())
+    }
+    async fn etcd_members(&self, _: Request<EtcdMembersRequest>) -> Answer<EtcdMembersResponse> {
+        let member = |id, name: &str, silent: &str| EtcdMember {
+            id,
+            name: name.into(),
+            peer_urls: vec![format!("https://{name}:2380")],
+            leader: id == 0xa,
+            silent: silent.into(),
+            ..Default::default()
+        };
+        let members = vec![member(0xa, "cp1", ""), member(0xb, "cp2", "no answer")];
+        answer(EtcdMembersResponse { members })
+    }
+    async fn etcd_remove_member(
+        &self,
+        request: Request<EtcdRemoveMemberRequest>,
+    ) -> Answer<EtcdRemoveMemberResponse> {
+        match request.into_inner().id {
+            0xb => answer(EtcdRemoveMemberResponse { name: "cp2".into() }),
+            _ => Err(Status::failed_precondition("cp1 answers")),
+        }
+    }
+    type EtcdSnapshotStream = Stream<EtcdSnapshotResponse>;
+    async fn etcd_snapshot(
+        &self,
+        _: Request<EtcdSnapshotRequest>,
+    ) -> Answer<Self::EtcdSnapshotStream> {
+        use sha2::Digest;
+        let data = vec![7; 4096];
+        let mut digest = sha2::Sha256::digest(&data).to_vec();
+        // The second one breaks off.
+        if self
+            .seen
+            .snapshots
+            .fetch_add(1, std::sync::atomic::Ordering::SeqCst)
+            > 0
+        {
+            digest.pop();
+        }
+        let part = |blob| EtcdSnapshotResponse {
+            blob,
+            remaining_bytes: 0,
+        };
+        stream(vec![part(data), part(digest)])
     }
     async fn restart_service(
         &self,

@@ -85,6 +85,7 @@ const TABLE: &[(&str, Access)] = &[
     ("/machine.v1.MachineService/Events", READER),
     ("/machine.v1.MachineService/ListServices", READER),
     ("/machine.v1.MachineService/ListGenerations", READER),
+    ("/machine.v1.MachineService/EtcdMembers", READER),
     ("/machine.v1.MachineService/Logs", OPERATOR),
     ("/machine.v1.MachineService/Dmesg", OPERATOR),
     ("/machine.v1.MachineService/RestartService", OPERATOR),

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use machine_config::generate::{self, ClusterDescription, NodeDescription, NodeDocuments};
 use machine_config::{ClusterSecrets, Role};
 use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Secret, Usage};
+use machine_plan::membership::{Member, MemberId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -154,6 +156,8 @@ pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
 pub(crate) struct FakeHands {
     pub(crate) done: Mutex<Vec<String>>,
     pub(crate) data: Mutex<Option<String>>,
+    /// etcd's.
+    pub(crate) members: Mutex<Vec<Member>>,
     /// Why it may not.
     pub(crate) needed: Mutex<Option<String>>,
     /// Why the machine does not go down.
@@ -186,6 +190,18 @@ impl Hands for FakeHands {
     }
     fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
         self.did("stay")
+    }
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
+        let members = self.members.lock().unwrap().clone();
+        Box::pin(async { Ok(members) })
+    }
+    fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>> {
+        self.did(&format!("remove {name} {id}"))
+    }
+    fn snapshot(&self) -> BoxFuture<'_, Result<super::Snapshot, String>> {
+        let parts = [Ok((b"some ".to_vec(), 4)), Ok((b"data".to_vec(), 0))];
+        let stream = futures_util::stream::iter(parts);
+        Box::pin(async { Ok(stream.boxed()) })
     }
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
         let needed = self.needed.lock().unwrap().clone();

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use machine_plan::membership::MemberId;
 use machined_proto::v1;
 use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
 use tokio::sync::Semaphore;
@@ -16,7 +17,8 @@ use tonic::{Code, Request, Response, Status};
 
 use super::audit::Record;
 use super::{
-    Parts, certificate, complete, config, convert, document, events, kubeconfig, logs, peer_of,
+    Parts, certificate, complete, config, convert, document, etcd, events, kubeconfig, logs,
+    peer_of,
 };
 use crate::boot;
 use crate::status::now_ms;
@@ -74,6 +76,7 @@ impl MachineService for Machine {
     type EventsStream = BoxStream<'static, Result<v1::Event, Status>>;
     type LogsStream = BoxStream<'static, Result<v1::LogLine, Status>>;
     type DmesgStream = BoxStream<'static, Result<v1::LogLine, Status>>;
+    type EtcdSnapshotStream = BoxStream<'static, Result<v1::EtcdSnapshotResponse, Status>>;
 
     async fn version(&self, _: Request<v1::VersionRequest>) -> Answer<v1::VersionResponse> {
         let current = self.parts.ledger.current();
@@ -341,6 +344,44 @@ impl MachineService for Machine {
             }))
         })
         .await
+    }
+
+    async fn etcd_members(
+        &self,
+        _: Request<v1::EtcdMembersRequest>,
+    ) -> Answer<v1::EtcdMembersResponse> {
+        let members = etcd::members(&*self.parts.hands).await?;
+        Ok(Response::new(members))
+    }
+
+    async fn etcd_remove_member(
+        &self,
+        request: Request<v1::EtcdRemoveMemberRequest>,
+    ) -> Answer<v1::EtcdRemoveMemberResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = *request.get_ref();
+        complete(async move {
+            let result = etcd::remove(&*this.parts.hands, &request).await;
+            let id = MemberId(request.id);
+            let record = Record::new(&peer, "EtcdRemoveMember").object(format!("member {id}"));
+            let name = this.written_down(record, result, |_| None).await?;
+            let event = format!("removed by {}", peer.by());
+            let object = format!("etcd member {name}");
+            this.parts.board.emit("order", object, event);
+            Ok(Response::new(v1::EtcdRemoveMemberResponse { name }))
+        })
+        .await
+    }
+
+    async fn etcd_snapshot(
+        &self,
+        request: Request<v1::EtcdSnapshotRequest>,
+    ) -> Answer<Self::EtcdSnapshotStream> {
+        // It is read by who may read every Secret: that is written down.
+        let record = Record::new(&peer_of(&request)?, "EtcdSnapshot");
+        let result = etcd::snapshot(&*self.parts.hands).await;
+        let stream = self.written_down(record, result, |_| None).await?;
+        self.stream(stream)
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {

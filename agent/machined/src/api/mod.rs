@@ -10,6 +10,7 @@ mod config;
 mod convert;
 mod document;
 pub mod enrolment;
+mod etcd;
 mod events;
 mod kubeconfig;
 mod listen;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use machine_plan::membership::{Member, MemberId};
 use machined_proto::v1;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +88,12 @@ pub trait Hands: Send + Sync {
     /// Whether this machine may go down for a while. The error says why not, with the numbers: etcd's
     /// quorum would not survive it.
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// etcd's members, as one with a vote lists them.
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
+    /// Takes one out, whatever that costs.
+    fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>>;
+    /// All of etcd's data: parts of a file, and how much is still to come.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, String>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.
@@ -93,6 +102,9 @@ pub trait Hands: Send + Sync {
     /// answers has a cluster's data.
     fn may_bootstrap(&self) -> BoxFuture<'_, Result<(), String>>;
 }
+
+/// A copy of etcd's data on its way.
+pub type Snapshot = BoxStream<'static, Result<(Vec<u8>, u64), String>>;
 
 /// What a configured machine's API works on.
 #[derive(Clone)]

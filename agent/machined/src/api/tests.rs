@@ -370,6 +370,101 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_gone_is_taken_out_and_no_other() {
+    use machine_plan::membership::{Member, MemberId};
+    use machine_plan::observed::Probe;
+    let served = served().await;
+    let member = |id, applied| Member {
+        id: MemberId(id),
+        name: format!("cp{id}"),
+        peer_urls: Vec::new(),
+        learner: false,
+        leader: id == 1,
+        applied,
+    };
+    let silent = || Probe::Unreadable("no answer".to_owned());
+    *served.hands.members.lock().unwrap() = vec![
+        member(1, Probe::Seen(9)),
+        member(2, Probe::Seen(9)),
+        member(3, silent()),
+    ];
+    let mut reader = client(&served, "machined:reader").await;
+    let listed = reader
+        .etcd_members(v1::EtcdMembersRequest {})
+        .await
+        .unwrap();
+    let silent: Vec<_> = listed
+        .get_ref()
+        .members
+        .iter()
+        .map(|m| &*m.silent)
+        .collect();
+    assert_eq!(silent, ["", "", "no answer"]);
+    let request = |id, force| v1::EtcdRemoveMemberRequest { id, force };
+    let refused = reader
+        .etcd_remove_member(request(3, false))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    let mut admin = client(&served, "machined:admin").await;
+    for (id, force, why) in [
+        (4, false, "etcd has no member 4"),
+        (
+            2,
+            false,
+            "there are 2 voters of which 1 answer, and 2 are needed",
+        ),
+        // With or without force: it would end the cluster.
+        (
+            2,
+            true,
+            "there are 2 voters of which 1 answer, and 2 are needed",
+        ),
+    ] {
+        let refused = admin
+            .etcd_remove_member(request(id, force))
+            .await
+            .unwrap_err();
+        assert!(refused.message().contains(why), "{id}: {refused}");
+    }
+    assert!(served.hands.done.lock().unwrap().is_empty());
+    admin.etcd_remove_member(request(3, false)).await.unwrap();
+    assert_eq!(*served.hands.done.lock().unwrap(), ["remove cp3 3"]);
+    let last = served.audit().pop().unwrap();
+    assert_eq!(
+        (&last["method"], &last["object"]),
+        (&"EtcdRemoveMember".into(), &"member 3".into())
+    );
+
+    let all = (1..=3).map(|id| member(id, Probe::Seen(9)));
+    *served.hands.members.lock().unwrap() = all.collect();
+    let refused = admin
+        .etcd_remove_member(request(2, false))
+        .await
+        .unwrap_err();
+    assert!(refused.message().contains("cp2 answers"), "{refused}");
+    admin.etcd_remove_member(request(2, true)).await.unwrap();
+
+    let refused = reader
+        .etcd_snapshot(v1::EtcdSnapshotRequest {})
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let mut parts = admin
+        .etcd_snapshot(v1::EtcdSnapshotRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let mut data = Vec::new();
+    while let Some(part) = parts.message().await.unwrap() {
+        data.extend(part.blob);
+    }
+    assert_eq!(data, b"some data");
+    assert_eq!(served.audit().pop().unwrap()["method"], "EtcdSnapshot");
+}
+
+#[tokio::test]
 async fn services_outside_the_agents_care_are_not_restarted() {
     let served = served().await;
     let mut client = client(&served, "machined:operator").await;

@@ -40,6 +40,7 @@ fn members(rows: &[&str]) -> Vec<Member> {
                 host => format!("https://{host}:2380"),
             }],
             learner: words[3].starts_with('l'),
+            leader: false,
             applied: match state.parse() {
                 Ok(index) => Probe::Seen(index),
                 Err(_) => Probe::Unreadable("silent".to_owned()),

@@ -479,6 +479,7 @@ fn entry(id: MemberId, name: &str, url: String, learner: bool, log: u64) -> Entr
         name: name.to_owned(),
         peer_urls: vec![url],
         learner,
+        leader: false,
         applied: Probe::Absent,
     };
     Entry { member, log }

@@ -42,7 +42,8 @@ fn every_method_has_the_role_stated_here() {
             ("machine.v1.EnrolmentService", "Prove" | "Enrol") => ADMIN,
             (
                 "machine.v1.MachineService",
-                "Version" | "Status" | "Inspect" | "Events" | "ListServices" | "ListGenerations",
+                "Version" | "Status" | "Inspect" | "Events" | "ListServices" | "ListGenerations"
+                | "EtcdMembers",
             ) => READER,
             (
                 "machine.v1.MachineService",
@@ -51,7 +52,7 @@ fn every_method_has_the_role_stated_here() {
             (
                 "machine.v1.MachineService",
                 "ApplyConfig" | "ConfirmConfig" | "GetConfig" | "RollbackConfig" | "Bootstrap"
-                | "Kubeconfig",
+                | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot",
             ) => ADMIN,
             ("machine.v1.MachineService", "SignCertificate") => Access::Machine,
             _ => panic!("{path}: say who may call it"),

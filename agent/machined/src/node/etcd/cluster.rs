@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_client::{Client, MemberAddOptions};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use machine_pki::Secret;
 use machine_plan::membership::{Member, MemberId, Membership};
@@ -58,9 +60,19 @@ impl Cluster {
             Ok(found) => found,
             Err(why) => return Probe::Unreadable(why),
         };
-        let applied = join_all(members.iter().map(|member| self.applied(member))).await;
-        for (member, applied) in members.iter_mut().zip(applied) {
-            member.applied = applied;
+        let answers = join_all(members.iter().map(|member| self.status(member))).await;
+        let mut leaders = BTreeSet::new();
+        for (member, answer) in members.iter_mut().zip(answers) {
+            member.applied = match answer {
+                Ok((applied, leader)) => {
+                    leaders.insert(leader);
+                    Probe::Seen(applied)
+                }
+                Err(why) => Probe::Unreadable(why),
+            };
+        }
+        for member in &mut members {
+            member.leader = leaders.contains(&member.id);
         }
         Probe::Seen(members)
     }
@@ -140,24 +152,46 @@ impl Cluster {
         Err(clipped(&whys.join("; "), 300))
     }
 
-    async fn applied(&self, member: &Member) -> Probe<u64> {
-        let hosts = member.peer_urls.iter().filter_map(|url| host(url));
-        let Some(ip) = hosts.into_iter().next() else {
-            return Probe::Unreadable("its address is not known".to_owned());
-        };
-        let status = async {
-            let mut client = self.connect(ip).await?;
-            let status = limited(client.status()).await.map_err(said)?;
-            let answered = MemberId(status.header().map_or(0, |header| header.member_id()));
-            match answered == member.id {
-                true => Ok(status.raft_applied_index()),
-                false => Err(format!("member {answered} answers at its address")),
-            }
-        };
-        match status.await {
-            Ok(applied) => Probe::Seen(applied),
-            Err(why) => Probe::Unreadable(why),
+    // How far it has applied the log, and whom it follows.
+    async fn status(&self, member: &Member) -> Result<(u64, MemberId), Failed> {
+        let ip = address(member).ok_or("its address is not known")?;
+        let mut client = self.connect(ip).await?;
+        let status = limited(client.status()).await.map_err(said)?;
+        let answered = MemberId(status.header().map_or(0, |header| header.member_id()));
+        match answered == member.id {
+            true => Ok((status.raft_applied_index(), MemberId(status.leader()))),
+            false => Err(format!("member {answered} answers at its address")),
         }
+    }
+
+    /// All of the data, from a member with a vote that does not lead if there is
+    /// one: parts of the file, and how much is still to come.
+    pub async fn snapshot(
+        &self,
+        at: &BTreeSet<IpAddr>,
+    ) -> Result<BoxStream<'static, Result<(Vec<u8>, u64), String>>, String> {
+        let members = match self.members(at).await {
+            Probe::Seen(members) => members,
+            Probe::Unreadable(why) => return Err(format!("no member of etcd answers: {why}")),
+            Probe::Absent => return Err("no member of etcd is known".to_owned()),
+        };
+        let may = |m: &&Member| m.answers() && !m.learner;
+        let follower = members.iter().find(|m| may(m) && !m.leader);
+        let chosen = follower.or_else(|| members.iter().find(may));
+        let ip = chosen.and_then(address).ok_or("no voter of etcd answers")?;
+        let mut client = self.connect(ip).await?;
+        let stream = limited(client.snapshot()).await.map_err(said)?;
+        // The client goes along: its connection ends with it.
+        Ok(
+            futures_util::stream::try_unfold((client, stream), async |(client, mut stream)| {
+                let part = limited(stream.message()).await.map_err(said)?;
+                Ok(part.map(|part| {
+                    let parts = (part.blob().to_vec(), part.remaining_bytes());
+                    (parts, (client, stream))
+                }))
+            })
+            .boxed(),
+        )
     }
 
     async fn connect(&self, ip: IpAddr) -> Result<Client, Failed> {
@@ -238,6 +272,11 @@ pub fn remembered(membership: &Membership, own_url: &str) -> BTreeSet<IpAddr> {
     others.filter_map(|(_, url)| host(url)).collect()
 }
 
+/// Where a member is asked.
+pub fn address(member: &Member) -> Option<IpAddr> {
+    member.peer_urls.iter().find_map(|url| host(url))
+}
+
 fn host(url: &str) -> Option<IpAddr> {
     host_and_port(url)?.0.parse().ok()
 }
@@ -248,6 +287,7 @@ fn listed(members: &[etcd_client::Member]) -> Vec<Member> {
         name: m.name().to_owned(),
         peer_urls: m.peer_urls().to_vec(),
         learner: m.is_learner(),
+        leader: false,
         applied: Probe::Absent,
     };
     members.iter().map(member).collect()
