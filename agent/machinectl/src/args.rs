@@ -237,6 +237,8 @@ pub enum EtcdCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Have machines hand over etcd's leadership if they have it. A reboot does so by itself.
+    ForfeitLeadership,
     /// Save all of etcd's data, with every Secret in it, to a file, and check it.
     Snapshot(SnapshotArgs),
 }

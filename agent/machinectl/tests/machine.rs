@@ -283,6 +283,9 @@ fn etcd_is_seen_mended_and_copied() {
     let (exit, _, err) = run(&["remove", "cp3"]);
     assert!(exit == 2 && err.contains("cp1 (a), cp2 (b)"), "{err}");
 
+    let (exit, out, _) = run(&["forfeit-leadership"]);
+    assert!(exit == 0 && out.contains("cp2 leads now"), "{out}");
+
     let (exit, out, _) = run(&["snapshot", "etcd.db"]);
     assert!(exit == 0 && out.contains("4128 bytes"), "{out}");
     let (exit, _, err) = run(&["snapshot", "etcd.db"]);

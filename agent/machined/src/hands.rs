@@ -196,6 +196,16 @@ impl api::Hands for Hands {
         .boxed()
     }
 
+    fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
+        async {
+            match self.own_member() {
+                Some((own, own_url)) => Cluster::default().forfeit(own, &own_url).await,
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
+
     fn snapshot(&self) -> BoxFuture<'_, Result<api::Snapshot, String>> {
         async { Cluster::default().snapshot(&self.voters()?).await }.boxed()
     }

@@ -9,7 +9,7 @@
 mod world;
 
 use proptest::prelude::*;
-use world::World;
+use world::{MOST, World};
 
 /// One thing that happens to one machine.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn schedule() -> impl Strategy<Value = (usize, Vec<(usize, Event)>)> {
-    (1..=5_usize).prop_flat_map(|machines| {
+    (1..=MOST).prop_flat_map(|machines| {
         let events = proptest::collection::vec((0..machines, event()), 0..120);
         (Just(machines), events)
     })

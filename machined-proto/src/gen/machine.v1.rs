@@ -362,6 +362,14 @@ pub struct EtcdRemoveMemberResponse {
     pub name: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdForfeitLeadershipRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdForfeitLeadershipResponse {
+    /// Who leads now; empty where this member did not lead, or nobody else can.
+    #[prost(string, tag = "1")]
+    pub leader: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EtcdSnapshotRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EtcdSnapshotResponse {
@@ -1436,6 +1444,33 @@ pub mod machine_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Has this machine's member hand over, if it leads. Reboot and Shutdown do by themselves.
+        pub async fn etcd_forfeit_leadership(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdForfeitLeadershipRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdForfeitLeadershipResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdForfeitLeadership",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("machine.v1.MachineService", "EtcdForfeitLeadership"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// The whole of etcd's data, with every Secret in it.
         pub async fn etcd_snapshot(
             &mut self,
@@ -1653,6 +1688,14 @@ pub mod machine_service_server {
             request: tonic::Request<super::EtcdRemoveMemberRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EtcdRemoveMemberResponse>,
+            tonic::Status,
+        >;
+        /// Has this machine's member hand over, if it leads. Reboot and Shutdown do by themselves.
+        async fn etcd_forfeit_leadership(
+            &self,
+            request: tonic::Request<super::EtcdForfeitLeadershipRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdForfeitLeadershipResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the EtcdSnapshot method.
@@ -2561,6 +2604,55 @@ pub mod machine_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EtcdRemoveMemberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdForfeitLeadership" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdForfeitLeadershipSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdForfeitLeadershipRequest>
+                    for EtcdForfeitLeadershipSvc<T> {
+                        type Response = super::EtcdForfeitLeadershipResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdForfeitLeadershipRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_forfeit_leadership(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdForfeitLeadershipSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use machined_proto::v1::{
-    EtcdMember, EtcdMembersRequest, EtcdRemoveMemberRequest, EtcdSnapshotRequest,
+    EtcdForfeitLeadershipRequest, EtcdMember, EtcdMembersRequest, EtcdRemoveMemberRequest,
+    EtcdSnapshotRequest,
 };
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::args::{Common, EtcdCommand, Output, SnapshotArgs};
 use crate::client::Link;
 use crate::failure::Failure;
 use crate::files::{self, NewFile};
+use crate::fleet;
 use crate::output::{self, table, yes};
 use crate::session::Session;
 use crate::snapshot::Checked;
@@ -28,6 +30,7 @@ pub(super) async fn run(common: &Common, command: EtcdCommand) -> Result<(), Fai
     match command {
         EtcdCommand::Members { output } => members(&session, output).await,
         EtcdCommand::Remove { member, force } => remove(&session, &member, force).await,
+        EtcdCommand::ForfeitLeadership => forfeit(&session).await,
         EtcdCommand::Snapshot(args) => snapshot(common, &session, &args).await,
     }
 }
@@ -125,6 +128,25 @@ async fn remove(session: &Session, wanted: &str, force: bool) -> Result<(), Fail
     let mut machine = link.machine();
     link.call(verb, machine.etcd_remove_member(request)).await?;
     files::print(&format!("{} ({:x}) is removed\n", shown(member), member.id))
+}
+
+async fn forfeit(session: &Session) -> Result<(), Failure> {
+    let verb = "etcd forfeit-leadership";
+    let outcomes = fleet::ask(session.named_targets(verb)?, |target| async move {
+        let link = session.connect(&target).await?;
+        let mut machine = link.machine();
+        let call = machine.etcd_forfeit_leadership(EtcdForfeitLeadershipRequest {});
+        Ok(link.call(verb, call).await?.leader)
+    })
+    .await;
+    let lines: String = fleet::good(&outcomes)
+        .map(|(node, leader)| match leader.as_str() {
+            "" => format!("{node}: it did not lead, or nobody else can\n"),
+            leader => format!("{node}: {leader} leads now\n"),
+        })
+        .collect();
+    files::print(&lines)?;
+    fleet::conclude(outcomes)
 }
 
 async fn snapshot(common: &Common, session: &Session, args: &SnapshotArgs) -> Result<(), Failure> {

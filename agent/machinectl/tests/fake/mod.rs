@@ -344,6 +344,14 @@ impl MachineService for Fake {
             _ => Err(Status::failed_precondition("cp1 answers")),
         }
     }
+    async fn etcd_forfeit_leadership(
+        &self,
+        _: Request<EtcdForfeitLeadershipRequest>,
+    ) -> Answer<EtcdForfeitLeadershipResponse> {
+        answer(EtcdForfeitLeadershipResponse {
+            leader: "cp2".into(),
+        })
+    }
     type EtcdSnapshotStream = Stream<EtcdSnapshotResponse>;
     async fn etcd_snapshot(
         &self,

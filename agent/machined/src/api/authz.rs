@@ -89,6 +89,7 @@ const TABLE: &[(&str, Access)] = &[
     ("/machine.v1.MachineService/Logs", OPERATOR),
     ("/machine.v1.MachineService/Dmesg", OPERATOR),
     ("/machine.v1.MachineService/RestartService", OPERATOR),
+    ("/machine.v1.MachineService/EtcdForfeitLeadership", OPERATOR),
     ("/machine.v1.MachineService/Reboot", OPERATOR),
     ("/machine.v1.MachineService/Shutdown", OPERATOR),
 ];

@@ -198,6 +198,10 @@ impl Hands for FakeHands {
     fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>> {
         self.did(&format!("remove {name} {id}"))
     }
+    fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
+        let leads = self.members.lock().unwrap().iter().any(|m| m.leader);
+        Box::pin(async move { Ok(leads.then(|| "cp2".to_owned())) })
+    }
     fn snapshot(&self) -> BoxFuture<'_, Result<super::Snapshot, String>> {
         let parts = [Ok((b"some ".to_vec(), 4)), Ok((b"data".to_vec(), 0))];
         let stream = futures_util::stream::iter(parts);

@@ -276,7 +276,12 @@ impl MachineService for Machine {
             this.parts.audit.note(record.clone()).await;
             let hands = Arc::clone(&this.parts.hands);
             if name == AGENT {
-                this.afterwards("restart", None, async move { hands.restart(name).await });
+                this.afterwards(
+                    "restart",
+                    None,
+                    false,
+                    async move { hands.restart(name).await },
+                );
             } else if let Err(why) = hands.restart(name).await {
                 let status = Status::failed_precondition(why);
                 this.parts.audit.note(record.refused(&status)).await;
@@ -373,6 +378,22 @@ impl MachineService for Machine {
         .await
     }
 
+    async fn etcd_forfeit_leadership(
+        &self,
+        request: Request<v1::EtcdForfeitLeadershipRequest>,
+    ) -> Answer<v1::EtcdForfeitLeadershipResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        complete(async move {
+            let result = this.parts.hands.forfeit().await;
+            let record = Record::new(&peer, "EtcdForfeitLeadership");
+            let result = result.map_err(Status::unavailable);
+            let leader = this.written_down(record, result, |_| None).await?;
+            let leader = leader.unwrap_or_default();
+            Ok(Response::new(v1::EtcdForfeitLeadershipResponse { leader }))
+        })
+        .await
+    }
+
     async fn etcd_snapshot(
         &self,
         request: Request<v1::EtcdSnapshotRequest>,
@@ -395,7 +416,7 @@ impl MachineService for Machine {
         let record = self.may_go_down(record, force).await?;
         self.parts.audit.note(record).await;
         let hands = Arc::clone(&self.parts.hands);
-        self.afterwards("reboot", drain, async move { hands.reboot().await });
+        self.afterwards("reboot", drain, true, async move { hands.reboot().await });
         Ok(Response::new(v1::RebootResponse {}))
     }
 
@@ -413,7 +434,12 @@ impl MachineService for Machine {
         let record = self.may_go_down(record, force).await?;
         self.parts.audit.note(record).await;
         let hands = Arc::clone(&self.parts.hands);
-        self.afterwards("shutdown", drain, async move { hands.shutdown().await });
+        self.afterwards(
+            "shutdown",
+            drain,
+            true,
+            async move { hands.shutdown().await },
+        );
         Ok(Response::new(v1::ShutdownResponse {}))
     }
 }

@@ -92,6 +92,8 @@ pub trait Hands: Send + Sync {
     fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
     /// Takes one out, whatever that costs.
     fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>>;
+    /// Has this machine's member hand over if it leads; the new leader's name.
+    fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// All of etcd's data: parts of a file, and how much is still to come.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, String>>;
     /// Begins an orderly reboot.

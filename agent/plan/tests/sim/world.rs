@@ -1,6 +1,7 @@
 //! The model: what etcd, kubelet and disks do, and what must never be.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use machine_config::{Bundle, MachineConfig};
 use machine_plan::action::Action;
@@ -14,6 +15,9 @@ use machine_plan::verdict::Verdict;
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
 
+/// Machines of a world, at most.
+pub(crate) const MOST: usize = 5;
+
 /// How far a caught-up log is.
 const LOG: u64 = 100;
 
@@ -24,11 +28,18 @@ enum Order {
     Done,
 }
 
-struct Machine {
+/// What is the same in every world.
+struct Given {
     bundle: Bundle,
     facts: HostFacts,
+    /// Of a machine that remembers no membership.
+    desired: Arc<Desired>,
+}
+
+struct Machine {
+    given: &'static Given,
     /// For the membership it remembers.
-    desired: (Option<Membership>, Desired),
+    desired: (Option<Membership>, Arc<Desired>),
     // Durable.
     order: Order,
     membership: Option<Membership>,
@@ -427,8 +438,10 @@ impl World {
     }
 }
 
-impl Machine {
-    fn new(index: usize) -> Self {
+/// Documents are slow to read: once is enough.
+fn given(index: usize) -> &'static Given {
+    static ALL: OnceLock<Vec<Given>> = OnceLock::new();
+    let make = |index: usize| {
         let document = DOCUMENT.replace("hostname: w1", &format!("hostname: cp{}", index + 1));
         let bundle = machine_config::read(document.as_bytes()).expect("a valid document");
         let address = format!("192.0.2.{}", index + 1)
@@ -439,11 +452,22 @@ impl Machine {
             addresses: vec![address],
             resolv_conf_stub: true,
         };
-        let desired = desired(&bundle, &facts, None);
-        Self {
-            desired: (None, desired),
+        let desired = Arc::new(desired(&bundle, &facts, None));
+        Given {
             bundle,
             facts,
+            desired,
+        }
+    };
+    &ALL.get_or_init(|| (0..MOST).map(make).collect())[index]
+}
+
+impl Machine {
+    fn new(index: usize) -> Self {
+        let given = given(index);
+        Self {
+            given,
+            desired: (None, Arc::clone(&given.desired)),
             order: Order::None,
             membership: None,
             data: None,
@@ -457,13 +481,17 @@ impl Machine {
 
     fn render(&mut self) {
         if self.desired.0 != self.membership {
-            let desired = desired(&self.bundle, &self.facts, self.membership.as_ref());
+            let Given { bundle, facts, .. } = self.given;
+            let desired = match &self.membership {
+                Some(joined) => Arc::new(desired(bundle, facts, Some(joined))),
+                None => Arc::clone(&self.given.desired),
+            };
             self.desired = (self.membership.clone(), desired);
         }
     }
 
     fn name(&self) -> String {
-        let config: &MachineConfig = &self.bundle.config;
+        let config: &MachineConfig = &self.given.bundle.config;
         config.hostname().to_string()
     }
 }

@@ -47,7 +47,12 @@ fn every_method_has_the_role_stated_here() {
             ) => READER,
             (
                 "machine.v1.MachineService",
-                "Logs" | "Dmesg" | "RestartService" | "Reboot" | "Shutdown",
+                "Logs"
+                | "Dmesg"
+                | "RestartService"
+                | "Reboot"
+                | "Shutdown"
+                | "EtcdForfeitLeadership",
             ) => OPERATOR,
             (
                 "machine.v1.MachineService",

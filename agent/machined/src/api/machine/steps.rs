@@ -134,6 +134,7 @@ impl Machine {
         &self,
         what: &'static str,
         drain: Option<Duration>,
+        down: bool,
         act: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         let board = Arc::clone(&self.parts.board);
@@ -142,6 +143,17 @@ impl Machine {
             tokio::time::sleep(ANSWER_FIRST).await;
             if let Some(limit) = drain {
                 hands.drain(limit).await;
+            }
+            // A leader that only goes silent costs the others an election. A restart of the agent
+            // costs them nothing.
+            if down {
+                let told = match hands.forfeit().await {
+                    Ok(next) => next.map(|next| format!("{next} leads now")),
+                    Err(why) => Some(format!("this machine may lead still: {why}")),
+                };
+                if let Some(told) = told {
+                    board.emit("order", "etcd", told);
+                }
             }
             if let Err(why) = act.await {
                 board.emit("order", what, format!("{what} failed: {why}"));

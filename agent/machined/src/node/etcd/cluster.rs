@@ -32,6 +32,9 @@ use crate::node::kube::{Identity, host_and_port, tls};
 /// The longest that one member may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What etcd says of a promotion that another machine has seen to.
+const ALREADY: &str = "can only promote a learner member";
+
 /// Where the certificates are that members want to see.
 pub const PKI: &str = "/etc/kubernetes/pki/etcd";
 
@@ -112,8 +115,11 @@ impl Cluster {
         if members.iter().any(|m| m.id == id && !m.learner) {
             return Ok(());
         }
-        let promoted = limited(client.member_promote(id.0)).await;
-        promoted.map(drop).map_err(|e| fail(said(e)))
+        match limited(client.member_promote(id.0)).await.map_err(said) {
+            // Somebody else was quicker.
+            Err(why) if why.contains(ALREADY) => Ok(()),
+            promoted => promoted.map(drop).map_err(fail),
+        }
     }
 
     /// Takes a member out. One that is not there is out.
@@ -150,6 +156,30 @@ impl Cluster {
             }
         }
         Err(clipped(&whys.join("; "), 300))
+    }
+
+    /// Has the member here, if it leads, hand over to the voter that has come furthest. Returns the
+    /// new leader's name; none where there was nothing to hand over, or nobody to.
+    pub async fn forfeit(&self, own: IpAddr, own_url: &str) -> Result<Option<String>, String> {
+        let members = match self.members(&[own].into()).await {
+            Probe::Seen(members) => members,
+            Probe::Unreadable(why) => return Err(why),
+            Probe::Absent => return Ok(None),
+        };
+        let here = |m: &&Member| m.peer_urls.iter().any(|url| url == own_url);
+        if !members.iter().any(|m| here(&m) && m.leader) {
+            return Ok(None);
+        }
+        let others = members.iter().filter(|m| !here(m) && !m.learner);
+        let applied = |m: &&Member| m.applied.seen().copied();
+        let Some(next) = others.filter(|m| m.answers()).max_by_key(applied) else {
+            return Ok(None);
+        };
+        // Only the leader itself takes this call.
+        let mut client = self.connect(own).await?;
+        let moved = limited(client.move_leader(next.id.0)).await;
+        moved.map_err(said)?;
+        Ok(Some(next.shown().to_owned()))
     }
 
     // How far it has applied the log, and whom it follows.

@@ -340,8 +340,12 @@ async fn three_members_come_together_under_kills_and_a_wiped_one_comes_back() {
     let before = machines.listed(0);
 
     // The founder's disk: the one that could be tempted to found again.
+    // A disk is replaced with the machine off.
+    machines.agents[0].abort();
+    let _ = (&mut machines.agents[0]).await;
     drop(machines.etcds[0].take());
     machines.machines[0].wipe();
+    machines.agents[0] = agent(&machines.machines[0]);
     let id = |listed: &[(String, String, bool)], name: &str| {
         listed
             .iter()
@@ -364,6 +368,31 @@ async fn three_members_come_together_under_kills_and_a_wiped_one_comes_back() {
         );
     }
     what_is_copied_is_whole(&machines).await;
+    who_leads_hands_over(&machines).await;
+}
+
+async fn who_leads_hands_over(machines: &Machines) {
+    for machine in &machines.machines {
+        let leads = async || {
+            let members = machine.cluster.members(&[machine.address].into()).await;
+            let members = members.seen().unwrap();
+            members.iter().find(|m| m.leader).unwrap().name.clone()
+        };
+        let before = leads().await;
+        let url = machine.desired().etcd_peer_url;
+        let next = machine
+            .cluster
+            .forfeit(machine.address, &url)
+            .await
+            .unwrap();
+        match next {
+            Some(next) => {
+                assert_eq!(before, machine.name, "only who leads hands over");
+                assert_eq!(leads().await, next);
+            }
+            None => assert_ne!(before, machine.name),
+        }
+    }
 }
 
 async fn what_is_copied_is_whole(machines: &Machines) {
@@ -392,7 +421,10 @@ async fn what_is_copied_is_whole(machines: &Machines) {
         .env("ETCDCTL_API", "3")
         .args(["snapshot", "restore"])
         .arg(&file)
-        .arg(format!("--data-dir={}", machine.path("/var/lib/restored")))
+        .arg(format!(
+            "--data-dir={}",
+            machine.scratch.path().join("restored").display()
+        ))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&restored.stderr);
