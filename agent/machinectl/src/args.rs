@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::time::{duration, lifetime};
+use crate::time::{duration, lifetime, patience};
 
 mod apply;
 mod context;
@@ -50,11 +50,12 @@ pub struct Common {
     )]
     pub context: Option<String>,
     /// A machine: a node's name in the context, or [NAME=]HOST[:PORT]. May be repeated or
-    /// separated by commas. Without it: every node of the context.
+    /// separated by commas. Without it: every node of the context; commands that change or disrupt
+    /// a machine want to be told which.
     #[arg(short, long, global = true, value_name = "NODE", value_delimiter = ',')]
     pub node: Vec<String>,
     /// How long one call to a machine may take.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = patience)]
     pub request_timeout: Duration,
 }
 

@@ -242,11 +242,11 @@ impl Contexts {
 
 fn warn_of_readers(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let open = path
-        .metadata()
-        .is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+    let open = path.metadata().is_ok_and(|meta| {
+        meta.is_file() && meta.len() > 0 && meta.permissions().mode() & 0o077 != 0
+    });
     if open {
-        eprintln!(
+        crate::tell!(
             "warning: {} holds a key and others may read it: chmod 600 it",
             path.display()
         );

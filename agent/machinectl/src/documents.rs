@@ -32,8 +32,16 @@ pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, 
     let secrets = secrets.transpose()?;
     let mut documents = Vec::new();
     let mut refused = Vec::new();
+    let mut unread = None;
     for path in paths {
-        let own = files::read(path)?;
+        let own = match files::read(path) {
+            Ok(own) => own,
+            Err(failure) => {
+                refused.push(failure.message.clone());
+                unread = unread.or(Some(failure));
+                continue;
+            }
+        };
         let lines = own.split(|byte| *byte == b'\n').count() - usize::from(own.ends_with(b"\n"));
         let bytes = with_secrets(own, secrets.as_ref().map(|(_, bytes)| bytes.as_slice()));
         match machine_config::read(&bytes) {
@@ -58,10 +66,13 @@ pub fn read(paths: &[PathBuf], secrets: Option<&Path>) -> Result<Vec<Document>, 
             }
         }
     }
-    if refused.is_empty() {
-        Ok(documents)
-    } else {
-        Err(Failure::refused(refused.join("\n")))
+    match unread {
+        None if refused.is_empty() => Ok(documents),
+        None => Err(Failure::refused(refused.join("\n"))),
+        Some(failure) => Err(Failure {
+            message: refused.join("\n"),
+            ..failure
+        }),
     }
 }
 

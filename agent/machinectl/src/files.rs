@@ -170,6 +170,17 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Tells people something, on standard error. Nobody reading, or no room there, ends no work.
+pub fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// [`files::tell`](crate::files::tell) with a format.
+#[macro_export]
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::files::tell(format_args!($($text)*)) };
+}
+
 /// An I/O error without its number.
 pub fn plain(error: &std::io::Error) -> String {
     use std::io::ErrorKind as E;

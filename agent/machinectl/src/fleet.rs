@@ -49,7 +49,7 @@ pub fn conclude<T>(mut outcomes: Vec<Outcome<T>>) -> Result<(), Failure> {
     for outcome in outcomes {
         if let Err(failure) = outcome.result {
             kinds.push(failure.kind);
-            eprintln!("error: {failure}");
+            crate::tell!("error: {failure}");
         }
     }
     of_many(&kinds, asked).map_or(Ok(()), Err)

@@ -1,5 +1,8 @@
 //! The command line for a workstation. `main` calls [`run`]; everything else is
 //! here so that tests reach it.
+//!
+//! `println!` and its like end the program where nobody reads; see [`tell!`] and [`files::print`].
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
 pub mod client;

@@ -13,14 +13,14 @@ fn main() -> ExitCode {
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(machinectl::run(cli)),
         Err(error) => {
-            eprintln!("error: start: {error}");
+            machinectl::tell!("error: start: {error}");
             return ExitCode::FAILURE;
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            machinectl::tell!("error: {failure}");
             failure.exit_code()
         }
     }

@@ -29,6 +29,11 @@ pub fn limits(common: &Common) -> Limits {
     }
 }
 
+/// The context asked for. An empty variable, as scripts leave it, asks for none.
+pub fn asked(common: &Common) -> Option<&str> {
+    common.context.as_deref().filter(|name| !name.is_empty())
+}
+
 /// Reads the contexts file.
 pub fn contexts() -> Result<Contexts, Failure> {
     Contexts::load(&context::default_path()?)
@@ -42,7 +47,7 @@ pub fn contexts_to_change() -> Result<Contexts, Failure> {
 impl Session {
     /// Opens the context that the options mean.
     pub fn open(common: &Common) -> Result<Self, Failure> {
-        let context = contexts()?.choose(common.context.as_deref())?.clone();
+        let context = contexts()?.choose(asked(common))?.clone();
         Ok(Self {
             context,
             limits: limits(common),

@@ -135,7 +135,18 @@ pub fn choose(asked: &[String], known: &[Node]) -> Result<Vec<Target>, Failure> 
     for text in asked {
         let target = match known.iter().find(|node| node.name == *text) {
             Some(node) => from_context(node)?,
-            None => text.parse().map_err(Failure::usage)?,
+            None => {
+                let target: Target = text.parse().map_err(Failure::usage)?;
+                // A word without a dot is rather a slip than a machine's name in DNS.
+                if !known.is_empty() && target.name.is_none() && !target.host.contains(['.', ':']) {
+                    let names: Vec<_> = known.iter().map(|node| node.name.as_str()).collect();
+                    let names = names.join(", ");
+                    crate::tell!(
+                        "{text} is no node of the context (it has: {names}): taken for a host"
+                    );
+                }
+                target
+            }
         };
         if targets.iter().any(|other| other.label() == target.label()) {
             return Err(Failure::usage(format!(

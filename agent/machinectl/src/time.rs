@@ -23,6 +23,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     read().filter(|read| *read <= LONGEST).ok_or_else(told)
 }
 
+/// Reads how long to wait: no time at all is no wait.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than that".to_owned()),
+        read => Ok(read),
+    }
+}
+
 /// Reads how long a certificate lives: one of less than a minute is over before it is used.
 pub fn lifetime(text: &str) -> Result<Duration, String> {
     let read = duration(text)?;

@@ -64,7 +64,7 @@ impl Progress {
             return;
         }
         self.shown.insert(thing.to_owned(), state.to_owned());
-        eprintln!(
+        crate::tell!(
             "[{:>6}] {}: {thing}: {state}",
             time::span(self.began.elapsed()),
             self.name

@@ -67,6 +67,132 @@ fn demo(home: &TempDir) {
 }
 
 #[test]
+fn nobody_reading_what_is_told_ends_no_work() {
+    let home = tempfile::tempdir().unwrap();
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let run = |args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_machinectl"))
+            .args(args)
+            .current_dir(home.path())
+            .env("MACHINECTL_CONFIG", home.path().join("contexts.yaml"))
+            .stderr(full())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .code()
+    };
+    let gen_config = [
+        "gen",
+        "config",
+        "--name",
+        "demo",
+        "--endpoint",
+        "192.0.2.1",
+        "--control-planes",
+    ];
+    assert_eq!(run(&[&gen_config[..], &["cp1,cp2,cp3"]].concat()), Some(0));
+    for name in ["secrets", "cp1", "cp2", "cp3"] {
+        assert!(
+            home.path().join(format!("demo/{name}.yaml")).exists(),
+            "{name}"
+        );
+    }
+    std::fs::write(home.path().join("bad.yaml"), "a: b\n").unwrap();
+    assert_eq!(run(&["validate", "bad.yaml"]), Some(3));
+    assert_eq!(run(&["status", "-n", "cp1=127.0.0.1:1"]), Some(4));
+}
+
+#[test]
+fn further_machines_change_nothing_of_who_and_where_one_is() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_machinectl"))
+            .args(args)
+            .current_dir(home.path())
+            .env("MACHINECTL_CONFIG", home.path().join("contexts.yaml"))
+            .env("MACHINECTL_CONTEXT", "")
+            .env("USER", "")
+            .output()
+            .unwrap();
+        let err = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.success(), "{args:?}: {err}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    for name in ["demo", "prod"] {
+        run(&[
+            "gen",
+            "config",
+            "--name",
+            name,
+            "--endpoint",
+            "192.0.2.1",
+            "--control-planes",
+            "cp1=192.0.2.1",
+        ]);
+    }
+    let secrets = ["--secrets", "demo/secrets.yaml"];
+    run(&[
+        &[
+            "context",
+            "add",
+            "demo",
+            "--role",
+            "reader",
+            "--keep-current",
+        ],
+        &secrets[..],
+    ]
+    .concat());
+    let worker = [
+        "--endpoint",
+        "192.0.2.1",
+        "--workers",
+        "w2=192.0.2.2",
+        "-o",
+        "w2",
+    ];
+    run(&[&["gen", "config", "--name", "demo"], &secrets[..], &worker].concat());
+    let all: serde_json::Value =
+        serde_json::from_str(&run(&["context", "list", "-o", "json"])).unwrap();
+    let of = |name: &str| {
+        all.as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (&of("demo")["role"], &of("demo")["current"]),
+        (&"reader".into(), &false.into())
+    );
+    assert_eq!(of("prod")["current"], true);
+    assert_eq!(of("demo")["nodes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_hides_no_other() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("bad.yaml"), "a: b\n").unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_machinectl"))
+        .args(["validate", "bad.yaml", "none.yaml", "bad.yaml"])
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let err = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("none.yaml: no such file") && err.contains("bad.yaml:1:1"),
+        "{err}"
+    );
+}
+
+#[test]
 fn a_cluster_is_made_from_a_few_words_and_is_valid() {
     let home = home();
     demo(&home);

@@ -97,7 +97,9 @@ impl Kind {
             Self::DiskReadOnly => "the disk is damaged: see machinectl dmesg, then replace it",
             Self::StateUnreadable => "apply the config again; the damaged files are kept",
             Self::StateUnwritable => "see machinectl dmesg: the state partition's disk may be bad",
-            Self::ClockWrong => "set the hardware clock, or name time servers in machine.time",
+            Self::ClockWrong => {
+                "set the hardware clock, or name time servers in machine.network.timeServers"
+            }
             Self::UnitCrashLoop => "see machinectl logs UNIT; a config change restarts it",
             Self::PodCrashLoop => "see machinectl logs kubelet; a config change restarts it",
             Self::PortInUse => "stop what listens there; it is tried again by itself",

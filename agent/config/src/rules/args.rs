@@ -9,6 +9,9 @@ use crate::problem::Fault;
 use crate::report::Report;
 use crate::types::{Arg, KubernetesVersion};
 
+/// The oldest minor version there is.
+const OLDEST: u16 = 20;
+
 /// A program whose command line a document can extend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Program {
@@ -129,6 +132,12 @@ fn value(
     if arg.value.len() > 16 * 1024 {
         return Err(Fault::new("is longer than 16 KiB"));
     }
+    // systemd splits the kubelet's command line where there are blanks.
+    let splits = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '$');
+    if program == Program::Kubelet && arg.value.chars().any(splits) {
+        let hint = "write it without, or use machine.kubelet.extraConfig";
+        return Err(Fault::new("contains blanks, quotes, backslashes or $").hint(hint));
+    }
     let Some(version) = version else {
         return Ok(());
     };
@@ -137,7 +146,11 @@ fn value(
     });
     match gate {
         Some(gate) if (gate.refused)(&arg.value) => {
-            let message = format!("{} in {version}", gate.message);
+            // What holds for every version is not one's.
+            let message = match gate.gone {
+                ..=OLDEST => gate.message.to_owned(),
+                _ => format!("{} in {version}", gate.message),
+            };
             Err(Fault::new(message).hint(gate.instead))
         }
         _ => Ok(()),

@@ -112,6 +112,11 @@ pub(super) fn judge(
             }
         }
     };
+    let network_addon = addon(section.network_addon, &at.key("networkAddon"), report);
+    if matches!(network_addon, NetworkAddon::Bridge) {
+        let at = at.key("controllerManager").key("extraArgs");
+        subnets_are_given(&controller_manager.extra_args, &at, report);
+    }
     manifests::judge(&section.extra_manifests, &at.key("extraManifests"), report);
     Cluster {
         name: section.name,
@@ -124,7 +129,7 @@ pub(super) fn judge(
         controller_manager,
         scheduler,
         etcd: etcd_component,
-        network_addon: addon(section.network_addon, &at.key("networkAddon"), report),
+        network_addon,
         extra_manifests: section.extra_manifests,
         component_source,
         allow_scheduling_on_control_planes: section.allow_scheduling_on_control_planes,
@@ -168,6 +173,23 @@ fn addon(
     }
 }
 
+/// The built-in network waits for what the controller manager gives each node.
+fn subnets_are_given(args: &[Arg], at: &Path, report: &mut Report<'_>) {
+    for (index, arg) in args.iter().enumerate() {
+        let off = match arg.name.as_str() {
+            "allocate-node-cidrs" => arg.value == "false",
+            "controllers" => arg.value.split(',').any(|word| word == "-nodeipam"),
+            _ => false,
+        };
+        if off {
+            let fault =
+                Fault::new("leaves nodes without pod subnets, which the network bridge needs");
+            let hint = "remove it, or choose another cluster.networkAddon";
+            report.value(&at.index(index).key("value"), fault.hint(hint));
+        }
+    }
+}
+
 fn component(
     args: Vec<crate::document::ArgSection>,
     volumes: Vec<VolumeSection>,
@@ -178,7 +200,7 @@ fn component(
 ) -> Component {
     Component {
         extra_args: args::judge(args, program, &at.key("extraArgs"), version, report),
-        extra_volumes: self::volumes(volumes, &at.key("extraVolumes"), report),
+        extra_volumes: self::volumes(volumes, program, &at.key("extraVolumes"), report),
         ..Component::default()
     }
 }
@@ -194,7 +216,31 @@ const OWN_VOLUMES: &[&str] = &[
     "usr",
 ];
 
-fn volumes(sections: Vec<VolumeSection>, at: &Path, report: &mut Report<'_>) -> Vec<HostVolume> {
+/// Where the agent's own volumes are: a pod with two on one path is refused.
+const fn own_mounts(program: Program) -> &'static [&'static str] {
+    const MANAGER: &str = "/etc/kubernetes/controller-manager.conf";
+    const SCHEDULER: &str = "/etc/kubernetes/scheduler.conf";
+    match program {
+        Program::ApiServer => &["/usr", "/etc/kubernetes/pki", "/etc/ssl/certs"],
+        Program::ControllerManager => &[
+            "/usr",
+            "/etc/kubernetes/pki",
+            "/etc/ssl/certs",
+            "/var/lib/kubelet/volumeplugins",
+            MANAGER,
+        ],
+        Program::Scheduler => &["/usr", SCHEDULER],
+        Program::Etcd => &["/usr", "/etc/kubernetes/pki/etcd", "/var/lib/etcd"],
+        Program::Kubelet => &[],
+    }
+}
+
+fn volumes(
+    sections: Vec<VolumeSection>,
+    program: Program,
+    at: &Path,
+    report: &mut Report<'_>,
+) -> Vec<HostVolume> {
     let mut names = BTreeSet::new();
     let mut mounts = BTreeSet::new();
     let mut volumes = Vec::with_capacity(sections.len());
@@ -217,7 +263,11 @@ fn volumes(sections: Vec<VolumeSection>, at: &Path, report: &mut Report<'_>) -> 
                 report.value(&at.key(key), fault);
             }
         }
-        if !mounts.insert(section.mount_path.clone()) {
+        let mount = section.mount_path.trim_end_matches('/').to_owned();
+        if own_mounts(program).contains(&mount.as_str()) {
+            let fault = Fault::new("is where the agent mounts a volume of its own");
+            report.value(&at.key("mountPath"), fault.hint("choose another path"));
+        } else if !mounts.insert(mount) {
             let fault = Fault::new("is where another volume is mounted");
             report.value(&at.key("mountPath"), fault.hint("choose another path"));
         }
@@ -298,6 +348,14 @@ fn stack(text: &str, at: &Path, report: &mut Report<'_>) -> Vec<IpNet> {
     let mut ranges: Vec<IpNet> = Vec::new();
     for part in text.split(',') {
         match parse_range(part.trim()) {
+            Ok(range) if nobodys(&range) => {
+                let fault = Fault::new(format!("{range} is not for machines or pods to have"));
+                report.wrong(
+                    at,
+                    fault.hint("for example 10.244.0.0/16 or fd00:10:244::/56"),
+                );
+                return Vec::new();
+            }
             Ok(range) => ranges.push(range),
             Err(fault) => {
                 report.wrong(at, fault);
@@ -319,6 +377,16 @@ fn stack(text: &str, at: &Path, report: &mut Report<'_>) -> Vec<IpNet> {
         return Vec::new();
     }
     ranges
+}
+
+/// Loopback, link-local, multicast.
+fn nobodys(range: &IpNet) -> bool {
+    let ip = range.addr();
+    let link_local = match ip {
+        std::net::IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    ip.is_loopback() || ip.is_multicast() || link_local
 }
 
 /// The API server keeps a bitmap of at most 20 bits; DNS takes the tenth address.
@@ -347,6 +415,15 @@ fn pod_size(range: &IpNet, dual: bool, manager_args: &[Arg]) -> Result<(), Fault
     } else {
         "node-cidr-mask-size"
     };
+    // A dual-stack controller manager ends on the flag that names no family.
+    if dual
+        && manager_args
+            .iter()
+            .any(|arg| arg.name == "node-cidr-mask-size")
+    {
+        let fault = Fault::new("is of both families, and node-cidr-mask-size is for one");
+        return Err(fault.hint("node-cidr-mask-size-ipv4 and node-cidr-mask-size-ipv6"));
+    }
     let said = manager_args.iter().rev().find(|arg| arg.name == flag);
     let said = said.and_then(|arg| arg.value.parse().ok());
     let node = said

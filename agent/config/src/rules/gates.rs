@@ -110,6 +110,15 @@ fn has_pod_security_policy(value: &str) -> bool {
         .any(|plugin| plugin.trim() == "PodSecurityPolicy")
 }
 
+fn is_false(value: &str) -> bool {
+    matches!(value, "false" | "False" | "FALSE" | "f" | "F" | "0")
+}
+
+fn lacks_node_or_rbac(value: &str) -> bool {
+    let has = |mode: &str| value.split(',').any(|word| word.trim() == mode);
+    !has("Node") || !has("RBAC")
+}
+
 /// Values in the order of versions.
 pub(super) const VALUE_GATES: &[ValueGate] = &[
     ValueGate {
@@ -119,6 +128,30 @@ pub(super) const VALUE_GATES: &[ValueGate] = &[
         refused: |value| value != "0",
         message: "only 0 is accepted",
         instead: "the insecure port no longer exists; remove it",
+    },
+    ValueGate {
+        program: ApiServer,
+        flag: "anonymous-auth",
+        gone: 20,
+        refused: is_false,
+        message: "kubelet asks for the API server's health without credentials, and would end it",
+        instead: "remove it",
+    },
+    ValueGate {
+        program: ApiServer,
+        flag: "authorization-mode",
+        gone: 20,
+        refused: lacks_node_or_rbac,
+        message: "Node and RBAC are what nodes, probes and the cluster's own objects need",
+        instead: "Node,RBAC, and others beside them",
+    },
+    ValueGate {
+        program: ControllerManager,
+        flag: "node-cidr-mask-size",
+        gone: 20,
+        refused: |value| !value.parse::<u8>().is_ok_and(|length| length <= 128),
+        message: "it is no prefix length",
+        instead: "a number, for example 24",
     },
     ValueGate {
         program: ApiServer,
@@ -171,6 +204,10 @@ pub(super) const OWNED: &[Owned] = &[
         flags: &["advertise-address"] },
     Owned { programs: &[ApiServer], instead: "the API server always listens on 6443",
         flags: &["secure-port"] },
+    Owned { programs: &[ApiServer], instead: "it listens on every address: members and nodes ask it at the node's",
+        flags: &["bind-address"] },
+    Owned { programs: &[ControllerManager, Scheduler], instead: "kubelet asks for their health at their own ports",
+        flags: &["secure-port"] },
     Owned { programs: &[ApiServer], instead: "use encryptionKey in ClusterSecrets",
         flags: &["encryption-provider-config"] },
     Owned { programs: &[ControllerManager, Scheduler], instead: CERTIFICATES,
@@ -184,12 +221,15 @@ pub(super) const OWNED: &[Owned] = &[
         flags: &["cluster-name"] },
     Owned { programs: &[Etcd], instead: "membership is the agent's",
         flags: &["name", "initial-cluster", "initial-cluster-state", "initial-cluster-token", "force-new-cluster",
-            "discovery", "discovery-srv", "discovery-endpoints", "discovery-token", "config-file"] },
+            "discovery", "discovery-srv", "discovery-endpoints", "discovery-token", "config-file", "proxy",
+            "strict-reconfig-check"] },
     Owned { programs: &[Etcd], instead: "etcd's data stays on its own partition",
         flags: &["data-dir", "wal-dir"] },
     Owned { programs: &[Etcd], instead: "use machine.nodeAddress or machine.kubelet.nodeIP",
-        flags: &["listen-client-urls", "advertise-client-urls", "listen-peer-urls", "initial-advertise-peer-urls",
-            "listen-metrics-urls"] },
+        flags: &["listen-client-urls", "advertise-client-urls", "listen-peer-urls",
+            "initial-advertise-peer-urls"] },
+    Owned { programs: &[Etcd], instead: "kubelet and the agent ask for its health on loopback",
+        flags: &["listen-metrics-urls"] },
     Owned { programs: &[Etcd], instead: CERTIFICATES,
         flags: &["cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "auto-tls", "peer-cert-file",
             "peer-key-file", "peer-trusted-ca-file", "peer-client-cert-auth", "peer-auto-tls"] },

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::args::{self, Program};
 use super::gates::{FIELDS_SINCE, OWNED_FIELDS};
-use super::labels;
+use super::{kubelet_fields, labels};
 use crate::document::{KubeletSection, TaintSection};
 use crate::path::Path;
 use crate::problem::Fault;
@@ -105,6 +105,13 @@ fn extra_config(
             .fold(at.clone(), |path, field| path.key(field));
         if value.is_some() {
             report.key(&path, Fault::new("is set by the agent").hint(*instead));
+        }
+    }
+    for (field, value) in config {
+        if let Err((entry, fault)) = kubelet_fields::judge(field, value) {
+            let at = at.key(field);
+            let at = entry.map_or(at.clone(), |entry| at.key(&entry));
+            report.value(&at, fault);
         }
     }
     let Some(version) = version else { return };

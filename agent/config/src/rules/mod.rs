@@ -5,6 +5,7 @@ mod cluster;
 mod gates;
 mod host;
 mod kubelet;
+mod kubelet_fields;
 mod labels;
 mod manifests;
 mod network;

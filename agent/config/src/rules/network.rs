@@ -24,6 +24,14 @@ pub(super) fn judge(section: NetworkSection, at: &Path, report: &mut Report<'_>)
             let fault = Fault::new("chooses an interface that an entry above chooses");
             report.value(&at, fault.hint("put all of one interface into one entry"));
         }
+        let earlier = interfaces.iter().map(|i: &Interface| &i.selector);
+        if let Some(pattern) = earlier
+            .into_iter()
+            .find_map(|e| covers(e, &interface.selector))
+        {
+            let fault = Fault::new(format!("is never used: {pattern} above takes it already"));
+            report.value(&at, fault.hint(format!("put it above {pattern}")));
+        }
         for (index, address) in interface.addresses.iter().enumerate() {
             if !taken.insert(address.addr()) {
                 let at = at.key("addresses").index(index);
@@ -34,6 +42,7 @@ pub(super) fn judge(section: NetworkSection, at: &Path, report: &mut Report<'_>)
     }
     for (index, server) in section.time_servers.iter().enumerate() {
         let named = !server.starts_with("*.") && server.parse::<San>().is_ok();
+        let named = named && !server.parse().is_ok_and(nobodys);
         if !named {
             let fault = Fault::new("is neither a DNS name nor an address");
             report.value(
@@ -50,6 +59,25 @@ pub(super) fn judge(section: NetworkSection, at: &Path, report: &mut Report<'_>)
     }
 }
 
+/// The earlier pattern, if it leaves nothing to the later name: the first that matches is taken.
+fn covers<'a>(earlier: &'a InterfaceSelector, later: &InterfaceSelector) -> Option<&'a str> {
+    let (InterfaceSelector::Name(pattern), InterfaceSelector::Name(name)) = (earlier, later) else {
+        return None;
+    };
+    (pattern != name && matches(pattern.as_bytes(), name.as_bytes())).then_some(pattern)
+}
+
+/// Shell patterns of `*` and `?`; both are short.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
+        ([b'?', rest @ ..], [_, name @ ..]) => matches(rest, name),
+        ([a, rest @ ..], [b, name @ ..]) => a == b && matches(rest, name),
+        ([], name) => name.is_empty(),
+        _ => false,
+    }
+}
+
 fn interface(section: InterfaceSection, at: &Path, report: &mut Report<'_>) -> Option<Interface> {
     let addresses = host_addresses(&section.addresses, &at.key("addresses"), report);
     let selector = selector(&section, at, report);
@@ -58,7 +86,8 @@ fn interface(section: InterfaceSection, at: &Path, report: &mut Report<'_>) -> O
         report.value(at, fault.hint("write dhcp: true, or list addresses"));
     }
     if let Some(mtu) = section.mtu {
-        let ipv6 = addresses.iter().any(|address| address.addr().is_ipv6());
+        // DHCP asks for both families.
+        let ipv6 = section.dhcp || addresses.iter().any(|address| address.addr().is_ipv6());
         let least = if ipv6 { 1280 } else { 576 };
         if !(least..=65535).contains(&mtu) {
             let why = if ipv6 { " for IPv6" } else { "" };
@@ -113,7 +142,11 @@ fn selector(
     if let Some(name) = &section.name {
         // The kernel's limit is 15 bytes; systemd matches by pattern.
         let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '"' | '\\' | '!');
-        if name.is_empty() || name.len() > 15 || !name.chars().all(allowed) || name == "lo" {
+        if name.is_empty()
+            || name.len() > 15
+            || !name.chars().all(allowed)
+            || matches!(name.as_str(), "lo" | "." | ".." | "all" | "default")
+        {
             let fault = Fault::new("is not the name of an interface");
             report.value(
                 &at.key("name"),
@@ -130,6 +163,14 @@ fn selector(
             report.value(
                 &at.key("hardwareAddress"),
                 fault.hint("write it like 52:54:00:12:34:56"),
+            );
+        } else if address == "00:00:00:00:00:00"
+            || u8::from_str_radix(parts[0], 16).is_ok_and(|first| first & 1 == 1)
+        {
+            let fault = Fault::new("is no machine's: it is zero, or of a group");
+            report.value(
+                &at.key("hardwareAddress"),
+                fault.hint("a card's own, as ip link shows it"),
             );
         }
         return Some(InterfaceSelector::HardwareAddress(
@@ -204,7 +245,7 @@ fn host_addresses(texts: &[String], at: &Path, report: &mut Report<'_>) -> Vec<I
             Err(_) => return Err(Fault::new("is not an address").hint(SHAPE)),
         };
         let ip = net.addr();
-        if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || net.prefix_len() == 0 {
+        if nobodys(ip) || ip.is_loopback() || net.prefix_len() == 0 {
             return Err(Fault::new("cannot be an interface's address").hint(SHAPE));
         }
         // Point-to-point links of /31 and /32 (IPv6 /127, /128) have no network address.
@@ -247,8 +288,13 @@ pub(super) fn range(text: &str, at: &Path, report: &mut Report<'_>) -> Option<Ip
 /// A range whose host bits are all zero: anything else is a slip of the pen.
 pub(super) fn parse_range(text: &str) -> Result<IpNet, Fault> {
     const SHAPE: &str = "write a range such as 10.0.2.0/24 or fd00::/64";
+    // A range is read more generously than an address: 010 is ten here, eight elsewhere.
+    let strict = text
+        .split_once('/')
+        .is_none_or(|(ip, _)| ip.parse::<IpAddr>().is_ok());
     let net: IpNet = match text.parse() {
-        Ok(net) => net,
+        Ok(net) if strict => net,
+        Ok(_) => return Err(Fault::new("is not an address range").hint(SHAPE)),
         Err(_) if text.parse::<IpAddr>().is_ok() => {
             return Err(Fault::new("has no prefix length").hint(SHAPE));
         }
@@ -267,9 +313,18 @@ fn addresses(texts: &[String], at: &Path, report: &mut Report<'_>) -> Vec<IpAddr
         .collect()
 }
 
+/// An address that no machine has, or one written as what it is not.
+fn nobodys(ip: IpAddr) -> bool {
+    let other = match ip {
+        IpAddr::V4(ip) => ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
+    };
+    other || ip.is_unspecified() || ip.is_multicast()
+}
+
 fn address(text: &str, at: &Path, report: &mut Report<'_>) -> Option<IpAddr> {
     match text.parse::<IpAddr>() {
-        Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
+        Ok(ip) if !nobodys(ip) => Some(ip),
         Ok(_) => {
             report.wrong(
                 at,
@@ -322,6 +377,7 @@ pub(super) fn collisions(
             }
         }
     }
+    families(network, kubelet, cluster, report);
     if let Some(ip) = kubelet.node_ip {
         let at = machine.key("kubelet").key("nodeIP");
         if let Some(fault) = inside(ip) {
@@ -345,5 +401,46 @@ pub(super) fn collisions(
             &Path::root().key("cluster").key("controlPlaneEndpoint"),
             fault,
         );
+    }
+}
+
+/// A node has an address of the family that its pods and services begin with. Where DHCP is asked,
+/// nobody knows beforehand.
+fn families(network: &Network, kubelet: &Kubelet, cluster: &Cluster, report: &mut Report<'_>) {
+    let at = Path::root().key("machine").key("network").key("interfaces");
+    let [first, ..] = cluster.pod_subnets.as_slice() else {
+        return;
+    };
+    let dhcp = network.interfaces.iter().any(|interface| interface.dhcp);
+    let mut all = network
+        .interfaces
+        .iter()
+        .flat_map(|i| &i.addresses)
+        .peekable();
+    if dhcp || kubelet.node_ip.is_some() || all.peek().is_none() || !report.whole(&at) {
+        return;
+    }
+    if !all.any(|address| address.addr().is_ipv4() == first.addr().is_ipv4()) {
+        let fault = Fault::new(format!("no address is of podSubnet's family ({first})"));
+        report.value(&at, fault.hint("add one, or change cluster.networking"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, name, expected) in [
+            ("eth*", "eth0", true),
+            ("*", "anything", true),
+            ("e?h0", "eth0", true),
+            ("*0", "eth0", true),
+            ("eth*", "ens3", false),
+            ("eth", "eth0", false),
+            ("eth?", "eth", false),
+        ] {
+            let matched = super::matches(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(matched, expected, "{pattern} {name}");
+        }
     }
 }

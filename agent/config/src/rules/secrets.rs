@@ -68,6 +68,11 @@ pub(crate) fn judge(
         let authority = machine_ca.as_ref().map(|ca| ca.certificate.as_str());
         identity::judge(section, authority, role, hostname, report)
     });
+    let proves = machine_identity.is_some() || document.bootstrap_token.is_some();
+    if role == Some(Role::Worker) && !proves {
+        let fault = Fault::new("is missing, and so is bootstrapToken: the worker could not join");
+        report.value(&root.key("machineIdentity"), fault.hint(WORKERS_PART));
+    }
     if let Some(Err(fault)) = document.bootstrap_token.as_ref().map(check_token) {
         report.value(&root.key("bootstrapToken"), fault);
     }

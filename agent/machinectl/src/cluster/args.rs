@@ -34,7 +34,7 @@ pub struct CreateArgs {
     /// The image: a folder with vmlinuz, initrd, disk.raw and cmdline.
     #[arg(long, value_name = "DIR", env = "MACHINED_IMAGE", value_hint = ValueHint::DirPath)]
     pub image: PathBuf,
-    /// How many control plane machines. An odd number: two lose their cluster when one of them dies.
+    /// How many control plane machines. Odd is better: two lose their cluster when either of them dies.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
     pub control_planes: u8,
     /// How many workers, besides them.

@@ -79,7 +79,7 @@ pub(super) async fn destroy(name: &str) -> Result<(), Failure> {
     if let Ok(state) = State::load(&folder) {
         for machine in &state.machines {
             vm::stop(&Place::new(&folder, machine)).await?;
-            eprintln!("{}: stopped", machine.name);
+            crate::tell!("{}: stopped", machine.name);
         }
     }
     remove_context(name, &folder)?;
@@ -90,7 +90,7 @@ pub(super) async fn destroy(name: &str) -> Result<(), Failure> {
             files::plain(&error)
         ))
     })?;
-    eprintln!("removed {}", folder.display());
+    crate::tell!("removed {}", folder.display());
     Ok(())
 }
 

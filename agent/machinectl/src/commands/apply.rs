@@ -243,9 +243,10 @@ fn enrol_code(text: &str) -> Result<EnrolmentCode, Failure> {
     if text != "-" {
         return enrol::code(text);
     }
-    eprint!("code on the machine's console: ");
     let told = |error| Failure::usage(format!("read the code: {error}"));
-    std::io::stderr().flush().map_err(told)?;
+    let mut out = std::io::stderr();
+    write!(out, "code on the machine's console: ").map_err(told)?;
+    out.flush().map_err(told)?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(told)?;
     enrol::code(line.trim())

@@ -21,7 +21,7 @@ pub(super) fn man(folder: &Path) -> Result<(), Failure> {
     let mut command = Cli::command();
     command.build();
     let count = pages(folder, &command, "machinectl")?;
-    eprintln!("wrote {count} pages to {}", folder.display());
+    crate::tell!("wrote {count} pages to {}", folder.display());
     Ok(())
 }
 

@@ -235,7 +235,7 @@ fn show_diffs(outcomes: Vec<Outcome<String>>) -> Result<(), Failure> {
         }
         files::print(diff)?;
         if diff.is_empty() {
-            eprintln!("{node}: no difference");
+            crate::tell!("{node}: no difference");
         }
     }
     fleet::conclude(outcomes)

@@ -40,24 +40,43 @@ pub(super) fn run(common: &Common, command: ContextCommand) -> Result<(), Failur
         }
         ContextCommand::Use { name } => {
             contexts.make_current(&name)?;
-            contexts.save()
+            contexts.save()?;
+            crate::tell!("context {name} is the current one");
+            Ok(())
         }
         ContextCommand::Show { name, output } => {
-            let context = contexts.choose(name.as_deref().or(common.context.as_deref()))?;
+            let context = contexts.choose(name.as_deref().or(session::asked(common)))?;
             let value = shape(context, contexts.current() == Some(&context.name));
             files::print(&output::encode(&value, output.format)?)
         }
         ContextCommand::Add(args) => {
             let context = made(common, &args)?;
             contexts.add(context, args.force)?;
-            if !args.keep_current || contexts.current().is_none() {
+            let current = !args.keep_current || contexts.current().is_none();
+            if current {
                 contexts.make_current(&args.name)?;
             }
-            contexts.save()
+            contexts.save()?;
+            let nodes = contexts.find(&args.name).map_or(0, |c| c.nodes.len());
+            let current = if current {
+                ", and is the current one"
+            } else {
+                ""
+            };
+            crate::tell!("context {} knows {nodes} nodes{current}", args.name);
+            if nodes == 0 {
+                crate::tell!(
+                    "to name them: machinectl context add {} … -n NAME=ADDRESS",
+                    args.name
+                );
+            }
+            Ok(())
         }
         ContextCommand::Remove { name } => {
             contexts.remove(&name)?;
-            contexts.save()
+            contexts.save()?;
+            crate::tell!("context {name} is removed");
+            Ok(())
         }
     }
 }
@@ -66,7 +85,10 @@ fn made(common: &Common, args: &AddContextArgs) -> Result<Context, Failure> {
     let nodes = nodes(&common.node)?;
     if let Some(path) = &args.secrets {
         let client = Client {
-            user: args.user.clone(),
+            user: match args.user.as_str() {
+                "" => Client::admin().user,
+                user => user.to_owned(),
+            },
             role: args.role,
             lifetime: args.lifetime,
         };

@@ -1,6 +1,5 @@
 //! `etcd …`.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use machined_proto::v1::{
@@ -175,12 +174,8 @@ async fn snapshot(common: &Common, session: &Session, args: &SnapshotArgs) -> Re
         if told.elapsed() >= TOLD {
             told = Instant::now();
             let all = checked.size() + part.remaining_bytes;
-            let _ = writeln!(
-                std::io::stderr(),
-                "{} of {} MiB",
-                checked.size() / MIB,
-                all.div_ceil(MIB)
-            );
+            let (came, all) = (checked.size() / MIB, all.div_ceil(MIB));
+            crate::tell!("{came} of {all} MiB");
         }
     }
     let size = checked.size();

@@ -8,6 +8,7 @@ use machine_config::{ClusterSecrets, Endpoint, Hostname, Role};
 use machine_pki::{AuthorityKind, Secret};
 
 use crate::args::{EnrolmentArgs, GenConfigArgs, GenerateCommand, SchemaArgs, SecretsArgs};
+use crate::context::Context;
 use crate::documents;
 use crate::failure::Failure;
 use crate::files::{self, Access};
@@ -47,7 +48,7 @@ fn hand_out(path: &Path, text: &Secret, force: bool) -> Result<(), Failure> {
         return files::print(text.expose());
     }
     files::write_new(path, text.expose().as_bytes(), Access::Owner, force)?;
-    eprintln!("wrote {}", path.display());
+    crate::tell!("wrote {}", path.display());
     Ok(())
 }
 
@@ -59,7 +60,7 @@ fn schema(args: &SchemaArgs) -> Result<(), Failure> {
         return files::print(&text);
     }
     files::write(&args.output, text.as_bytes(), Access::Everyone)?;
-    eprintln!("wrote {}", args.output.display());
+    crate::tell!("wrote {}", args.output.display());
     Ok(())
 }
 
@@ -143,7 +144,7 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
             .next("add --control-planes, or --secrets with those of the cluster to join"));
     }
     if args.control_planes.len() > 1 {
-        eprintln!(
+        crate::tell!(
             "warning: nothing moves the endpoint between control planes yet: it must lead to one \
              that runs; give exactly one of them the order to bootstrap"
         );
@@ -165,25 +166,33 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     let mut contexts = None;
     if !args.no_context {
         let mut all = session::contexts_to_change()?;
-        // Machines that the context knows already stay in it.
-        let before = all.find(&args.name).into_iter();
+        let before = all.find(&args.name).cloned();
         let before = before.filter(|c| c.ca.trim() == secrets.machine_ca.certificate.trim());
-        let before: Vec<Node> = before.flat_map(|c| c.nodes.clone()).collect();
-        for node in before {
+        // Machines that the context knows already stay in it.
+        for node in before.iter().flat_map(|c| &c.nodes) {
             if known.iter().all(|new| new.name != node.name) {
-                known.push(node);
+                known.push(node.clone());
             }
         }
-        let context =
-            identity::new_context(&args.name, known, &secrets, &identity::Client::admin())?;
+        let new = before.is_none() || args.force;
+        let context = match before {
+            // More machines are no reason to become somebody else, nor to look elsewhere.
+            Some(context) if !new => Context {
+                nodes: known,
+                ..context
+            },
+            _ => identity::new_context(&args.name, known, &secrets, &identity::Client::admin())?,
+        };
         all.add(context, args.force)?;
-        all.make_current(&args.name)?;
+        if new || all.current().is_none() {
+            all.make_current(&args.name)?;
+        }
         contexts = Some(all);
     }
     files::folder(&folder, Access::Owner)?;
     if let Some(text) = text {
         files::write_new(&kept, text.expose().as_bytes(), Access::Owner, false)?;
-        eprintln!(
+        crate::tell!(
             "wrote {} (keep it safe: it is the whole cluster)",
             kept.display()
         );
@@ -191,11 +200,11 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     for node in &documents {
         let path = folder.join(format!("{}.yaml", node.hostname));
         files::write(&path, node.stream().expose().as_bytes(), Access::Owner)?;
-        eprintln!("wrote {} ({})", path.display(), node.role);
+        crate::tell!("wrote {} ({})", path.display(), node.role);
     }
     if let Some(contexts) = contexts {
         contexts.save()?;
-        eprintln!(
+        crate::tell!(
             "wrote context {} to {}",
             args.name,
             contexts.path().display()
@@ -214,7 +223,7 @@ fn cluster_secrets(
         return Ok((None, documents::read_secrets(path)?));
     }
     if kept.symlink_metadata().is_ok() {
-        eprintln!("using {}", kept.display());
+        crate::tell!("using {}", kept.display());
         return Ok((None, documents::read_secrets(kept)?));
     }
     let text = make::secrets(SystemTime::now()).map_err(told)?;

@@ -37,7 +37,7 @@ pub(super) async fn run(common: &Common, args: KubeconfigArgs) -> Result<(), Fai
         ..failure
     })?;
     files::write(&path, merged.text.as_bytes(), Access::Owner)?;
-    eprintln!("context {} is in {}", merged.context, path.display());
+    crate::tell!("context {} is in {}", merged.context, path.display());
     Ok(())
 }
 

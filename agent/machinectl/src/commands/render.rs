@@ -50,7 +50,7 @@ fn node_ip(args: &RenderArgs, config: &MachineConfig) -> IpAddr {
     if let Some(given) = args.node_ip.or(config.kubelet().node_ip) {
         return given;
     }
-    eprintln!(
+    crate::tell!(
         "note: {} learns its address when it runs; {NOBODYS} stands for it (--node-ip)",
         config.hostname()
     );
@@ -88,6 +88,6 @@ fn write(args: &RenderArgs, folder: &Path, files: &[RenderedFile]) -> Result<(),
         let path = folder.join(file.path.trim_start_matches('/'));
         files::write(&path, text(args, file).as_bytes(), access)?;
     }
-    eprintln!("wrote {} files below {}", files.len(), folder.display());
+    crate::tell!("wrote {} files below {}", files.len(), folder.display());
     Ok(())
 }

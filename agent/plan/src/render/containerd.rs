@@ -17,7 +17,13 @@ pub fn containerd(config: &MachineConfig) -> Vec<RenderedFile> {
         main_config(&wish.sandbox_image),
     )];
     for (registry, mirror) in &wish.registry_mirrors {
-        let path = format!("{REGISTRIES}/{registry}/hosts.toml");
+        // containerd's word for any other.
+        let folder = if registry == "*" {
+            "_default"
+        } else {
+            registry
+        };
+        let path = format!("{REGISTRIES}/{folder}/hosts.toml");
         files.push(RenderedFile::public(path, hosts(&mirror.endpoints)));
     }
     files

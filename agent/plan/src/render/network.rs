@@ -15,7 +15,8 @@ pub(super) fn network(config: &MachineConfig) -> Vec<RenderedFile> {
         .iter()
         .enumerate()
         .map(|(place, interface)| {
-            let path = format!("/etc/systemd/network/10-machined-{place}.network");
+            // networkd takes the first file that matches, by name: ten is after two.
+            let path = format!("/etc/systemd/network/10-machined-{place:02}.network");
             RenderedFile::public(path, interface_file(interface, network))
         })
         .collect();

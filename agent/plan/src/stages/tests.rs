@@ -219,7 +219,7 @@ fn what_an_earlier_document_wanted_goes_and_its_readers_are_told() {
         };
         assert!(settle(&more, &mut observed, 0).settled());
         let gone = [
-            "/etc/systemd/network/10-machined-1.network",
+            "/etc/systemd/network/10-machined-01.network",
             "/etc/systemd/resolved.conf.d/90-machined.conf",
             "/etc/systemd/timesyncd.conf.d/90-machined.conf",
         ];
