@@ -30,13 +30,6 @@ pub fn link(path: &Path, target: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Removes a file; it is gone for good when this returns.
-pub fn remove(path: &Path) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    std::fs::remove_file(path)?;
-    File::open(directory)?.sync_all()
-}
-
 // A fixed name: what a crash leaves behind is overwritten by the next try and
 // never piles up. There is one writer.
 fn beside(path: &Path) -> io::Result<std::path::PathBuf> {

@@ -256,6 +256,13 @@ impl api::Hands for Hands {
             if matches!(self.ledger.bootstrap_order(), Ok(Some(_))) {
                 return Ok(());
             }
+            if let Ok(Some(kept)) = self.ledger.membership() {
+                return Err(format!(
+                    "this machine is member {} of a cluster's etcd: bring another member up, and it \
+                     joins again",
+                    kept.id
+                ));
+            }
             match files::has_etcd_member() {
                 Probe::Absent => self.nobody_has_begun().await,
                 Probe::Seen(()) => Err("this machine's etcd has data already: \

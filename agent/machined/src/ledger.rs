@@ -6,7 +6,7 @@
 //!   exactly as accepted. Never changed once written.
 //! - `NNNNNNNNNN.confirmed`, `NNNNNNNNNN.reverted`: empty marks.
 //! - `bootstrap.order`: the one-shot order, see [`orders`].
-//! - `etcd.membership`: how this machine joined etcd's cluster, see [`membership`].
+//! - `etcd.membership`: this machine's member of etcd, see [`membership`].
 //!
 //! Every write is: temporary file, fsync, rename, fsync of the directory; only
 //! then is anything acknowledged. A power cut leaves either the old state or
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine_config::Bundle;
-use machine_plan::membership::{MemberId, Membership};
+use machine_plan::membership::Membership;
 
 use crate::durable;
 
@@ -283,7 +283,7 @@ impl Ledger {
         self.watched(orders::finish(&self.directory))
     }
 
-    /// How this machine joined etcd's cluster; none on its first member.
+    /// What is remembered of this machine's member of etcd.
     pub fn membership(&self) -> Result<Option<Membership>, LedgerError> {
         membership::read(&self.directory)
     }
@@ -292,12 +292,6 @@ impl Ledger {
     pub fn keep_membership(&self, membership: &Membership) -> Result<(), LedgerError> {
         let _one_writer = self.lock();
         self.watched(membership::keep(&self.directory, membership))
-    }
-
-    /// Forgets it, if it is still this member's.
-    pub fn forget_membership(&self, id: MemberId) -> Result<(), LedgerError> {
-        let _one_writer = self.lock();
-        self.watched(membership::forget(&self.directory, id))
     }
 
     fn prune(&self, inner: &mut Inner) {

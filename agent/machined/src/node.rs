@@ -27,7 +27,7 @@ use machine_config::Role;
 use machine_plan::action::Action;
 use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
-use machine_plan::membership::Membership;
+use machine_plan::membership::{Member, Membership};
 use machine_plan::observed::{Observed, Probe};
 
 use crate::ledger::{Entry, Ledger, OrderState};
@@ -173,18 +173,19 @@ impl Node {
         let node = limited(self.kube.node(&access, &desired.hostname));
         let peers = limited(self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
-        let etcd = etcd::health(desired, address);
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let ordered = order_is(OrderState::Ordered);
         let etcd_data = files::has_etcd_member();
         let membership = membership(&self.ledger);
-        let members = async {
-            let at = self.voters(entry, &desired.etcd_peer_url, address).await;
-            self.etcd.members(&at).await
+        let etcd = async {
+            let health = etcd::health(desired, address).await;
+            let members = self.members(entry, desired, address, &health);
+            let members = limited(members).await;
+            (health, members)
         };
-        let (units, api_server, endpoint, node, peers, routes, etcd_health, members) =
-            futures_util::join!(units, api, endpoint, node, peers, routes, etcd, members);
+        let (units, api_server, endpoint, node, peers, routes, (etcd_health, members)) =
+            futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
         let wanted = desired.files().map(|f| f.path.clone());
         let ours = OURS.iter().flat_map(|shape| files::of_shape(shape));
         let paths: BTreeSet<String> = wanted.chain(ours).collect();
@@ -221,25 +222,48 @@ impl Node {
         }
     }
 
-    /// Where members of etcd may be asked for the others; see [`Whom`].
-    async fn voters(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
-        if !entry.bundle.config.role().is_control_plane() {
-            return BTreeSet::new();
+    async fn members(
+        &self,
+        entry: &Entry,
+        desired: &Desired,
+        own: IpAddr,
+        health: &Probe<()>,
+    ) -> Probe<Vec<Member>> {
+        if desired.etcd.is_none() {
+            return Probe::Absent;
         }
+        match self.whom() {
+            // One that is only starting would cost every look its patience.
+            Whom::Own if *health != Probe::Seen(()) => {
+                Probe::Unreadable("this machine's etcd does not serve".to_owned())
+            }
+            Whom::Own => self.etcd.members(&[own].into()).await,
+            Whom::Nobody => Probe::Absent,
+            Whom::Others => {
+                let others = self.others(entry, &desired.etcd_peer_url, own).await;
+                self.etcd.members(&others).await
+            }
+        }
+    }
+
+    fn whom(&self) -> Whom {
         let joined = self.ledger.membership().ok().flatten();
         let begun = files::has_etcd_member() == Probe::Seen(());
-        match Whom::of(begun, self.ledger.founding(), joined.as_ref()) {
-            Whom::Own => return [own].into(),
-            Whom::Nobody => return BTreeSet::new(),
-            Whom::Others => {}
-        }
+        Whom::of(begun, self.ledger.founding(), joined.as_ref())
+    }
+
+    /// Where other members may be asked: those that this machine remembers, and those that the
+    /// cluster's API knows where its endpoint leads.
+    async fn others(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
+        let joined = self.ledger.membership().ok().flatten();
         let mut at = joined.map_or_else(BTreeSet::new, |joined| {
             etcd::cluster::remembered(&joined, own_url)
         });
-        let access = Access::elsewhere(&entry.bundle.config);
+        let config = &entry.bundle.config;
+        let access = Access::elsewhere(config);
         let known = self
             .elsewhere
-            .control_planes(&access, entry.bundle.config.hostname().as_str());
+            .control_planes(&access, config.hostname().as_str());
         if let Probe::Seen(known) = limited(known).await {
             at.extend(known);
         }
@@ -251,7 +275,10 @@ impl Node {
         let config = &entry.bundle.config;
         let own = facts::look(config).node_ip;
         let peer_url = machine_plan::render::etcd_peer_url(own);
-        let at = self.voters(entry, &peer_url, own).await;
+        let at = match self.whom() {
+            Whom::Own => [own].into(),
+            Whom::Nobody | Whom::Others => self.others(entry, &peer_url, own).await,
+        };
         match action {
             Action::JoinEtcd { name, peer_url } => {
                 let as_whom = (name.as_str(), peer_url.as_str());
@@ -318,7 +345,6 @@ impl Node {
             | Action::PromoteMember { .. }
             | Action::RemoveMember { .. } => self.execute_on_etcd(entry, action).await,
             Action::KeepMembership { membership } => Ok(self.ledger.keep_membership(membership)?),
-            Action::ForgetMembership { id } => Ok(self.ledger.forget_membership(*id)?),
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }
     }

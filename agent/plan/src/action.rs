@@ -108,11 +108,6 @@ pub enum Action {
         /// The record.
         membership: Membership,
     },
-    /// Forget a membership that the cluster does not know any more, before it ever began.
-    ForgetMembership {
-        /// Whose.
-        id: MemberId,
-    },
     /// Give a learner that has caught up its vote.
     PromoteMember {
         /// Which.
@@ -154,7 +149,6 @@ impl Action {
             }
             Self::JoinEtcd { name, .. } => format!("etcd member {name}"),
             Self::KeepMembership { membership } => format!("etcd member {}", membership.id),
-            Self::ForgetMembership { id } => format!("etcd member {id}"),
             Self::PromoteMember { id, name } | Self::RemoveMember { id, name, .. } => {
                 format!("etcd member {name} ({id})")
             }
@@ -189,7 +183,6 @@ impl fmt::Display for Action {
                 };
                 write!(f, "remember {object} as {vote}")
             }
-            Self::ForgetMembership { .. } => write!(f, "forget {object}"),
             Self::PromoteMember { .. } => write!(f, "promote {object}"),
             Self::RemoveMember { why, .. } => write!(f, "remove {object}: {why}"),
             Self::FinishBootstrap => write!(f, "finish {object}"),

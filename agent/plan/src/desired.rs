@@ -82,6 +82,9 @@ pub struct Desired {
     pub kubelet: Unit,
     /// etcd's manifest, written only where a cluster may start or exists.
     pub etcd: Option<RenderedFile>,
+    /// Manifests that are as right once etcd has begun: the last one is written then, the others are
+    /// left where they are, for a change would restart it for nothing.
+    pub etcd_begun: Vec<RenderedFile>,
     /// Where this machine's member of etcd is reached by others.
     pub etcd_peer_url: String,
     /// The API server's manifest.
@@ -154,6 +157,18 @@ impl Desired {
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
+            etcd_begun: match control_plane {
+                true => {
+                    let first = EtcdWish::New {
+                        name: hostname.clone(),
+                    };
+                    [first, EtcdWish::Begun]
+                        .iter()
+                        .map(|wish| render::etcd_pod(config, facts, wish))
+                        .collect()
+                }
+                false => Vec::new(),
+            },
             etcd_peer_url: render::etcd_peer_url(facts.node_ip),
             api_server,
             controllers: pods,

@@ -72,7 +72,7 @@ impl Member {
     }
 }
 
-/// What a machine that joined a cluster keeps of it. Durable before its etcd is started: how etcd is
+/// What a member keeps of its cluster. Durable before its etcd is started: how etcd is
 /// told to begin must be the same until it has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +91,8 @@ impl Membership {
     /// The format's version.
     pub const VERSION: u32 = 1;
 
-    /// Of a member that was just added.
-    pub fn added(members: &[Member], id: MemberId, name: &str) -> Self {
+    /// Of a member in this list: one that was just added, or the first.
+    pub fn of(members: &[Member], id: MemberId, name: &str, voter: bool) -> Self {
         let named = members.iter().flat_map(|member| {
             let name = match member.name.as_str() {
                 _ if member.id == id => name.to_owned(),
@@ -107,7 +107,7 @@ impl Membership {
             version: Self::VERSION,
             id,
             initial_cluster: named.collect(),
-            voter: false,
+            voter,
         }
     }
 
@@ -135,6 +135,13 @@ pub fn voters(members: &[Member]) -> (usize, usize) {
 /// strict reconfiguration check and of Cluster API's control plane, asked before etcd is.
 pub fn removal_refused(members: &[Member], id: MemberId) -> Option<String> {
     let gone = members.iter().find(|member| member.id == id)?;
+    let (now, answering) = voters(members);
+    if answering < quorum(now) {
+        return Some(format!(
+            "of {now} voters {answering} answer, and without {} nothing can be changed",
+            quorum(now)
+        ));
+    }
     if gone.learner {
         return None;
     }
@@ -170,11 +177,12 @@ pub fn absence_refused(members: &[Member], id: MemberId) -> Option<String> {
     })
 }
 
-/// Why the cluster should get no further voter now; none where it may.
+/// Why the cluster should get no further voter now; none where it may. Until the new one is there it
+/// is one more that is silent: those that answer must be a quorum of all, or one of one.
 pub fn addition_refused(members: &[Member]) -> Option<String> {
     let (count, answer) = voters(members);
     let need = quorum(count + 1);
-    (answer + 1 < need).then(|| {
+    (answer < need && (count, answer) != (1, 1)).then(|| {
         format!("only {answer} of {count} voters answer, and with one more {need} are needed")
     })
 }

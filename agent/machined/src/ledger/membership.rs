@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use machine_plan::membership::{MemberId, Membership};
+use machine_plan::membership::Membership;
 
 use super::{LedgerError, io};
 use crate::durable;
@@ -33,13 +33,4 @@ pub(super) fn keep(directory: &Path, membership: &Membership) -> Result<(), Ledg
     let path = directory.join(FILE);
     let bytes = serde_json::to_vec(membership).map_err(|e| io("encode", &path)(e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(io("write", &path))
-}
-
-/// Only if it is still the one that is meant.
-pub(super) fn forget(directory: &Path, id: MemberId) -> Result<(), LedgerError> {
-    let path = directory.join(FILE);
-    match read(directory)? {
-        Some(kept) if kept.id == id => durable::remove(&path).map_err(io("remove", &path)),
-        _ => Ok(()),
-    }
 }

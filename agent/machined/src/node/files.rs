@@ -12,8 +12,8 @@ use machine_plan::observed::{FileSeen, Probe};
 use super::NodeError;
 use crate::durable;
 
-/// etcd makes this directory with its first write.
-const ETCD_MEMBER: &str = "/var/lib/etcd/member";
+/// etcd writes its log here once it is somebody; what else is in its directory may be there before.
+const ETCD_LOG: &str = "/var/lib/etcd/member/wal";
 
 /// Digest and mode of a file.
 pub fn look(path: &str) -> Probe<FileSeen> {
@@ -47,9 +47,23 @@ pub fn of_shape(shape: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether etcd has ever started here.
+/// Whether etcd has begun here: whether it has a log.
 pub fn has_etcd_member() -> Probe<()> {
-    probe(std::fs::metadata(ETCD_MEMBER).map(|_| ()))
+    has_log(Path::new(ETCD_LOG))
+}
+
+/// Whether there is a log in this folder.
+pub fn has_log(folder: &Path) -> Probe<()> {
+    let is_log = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|e| e == "wal");
+    let found = std::fs::read_dir(folder).and_then(|entries| {
+        for entry in entries {
+            if is_log(entry?) {
+                return Ok(());
+            }
+        }
+        Err(ErrorKind::NotFound.into())
+    });
+    probe(found)
 }
 
 /// Writes a file, making its directories (0755, but 0700 for manifests and keys).

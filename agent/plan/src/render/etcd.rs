@@ -31,6 +31,9 @@ pub enum EtcdWish {
         /// Every member by name and peer URL, this one among them.
         initial_cluster: Vec<(String, String)>,
     },
+    /// A member whose data is here: with it etcd ignores how it is told to begin. Told this, it does
+    /// not begin at all on an empty directory, whoever starts it.
+    Begun,
 }
 
 /// Where the members of other machines reach the one on this address.
@@ -54,7 +57,8 @@ pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish)
     args.set("client-cert-auth", "true");
     args.set("data-dir", ETCD_DATA);
     args.set("initial-advertise-peer-urls", &peer);
-    // Two clusters bootstrapped by mistake with the same names and addresses can then not mix.
+    // Two clusters bootstrapped by mistake with the same names and addresses can then not mix, as
+    // long as they are not of one config.
     args.set("initial-cluster-token", config.cluster_id());
     args.set("key-file", pki("etcd/server.key"));
     let local_client = url("https", local, CLIENT_PORT);
@@ -71,6 +75,12 @@ pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish)
         EtcdWish::New { name } => {
             args.set("name", name);
             args.set("initial-cluster", format!("{name}={peer}"));
+        }
+        EtcdWish::Begun => {
+            let name = config.hostname().as_str();
+            args.set("name", name);
+            args.set("initial-cluster", format!("{name}={peer}"));
+            args.set("initial-cluster-state", "existing");
         }
         EtcdWish::Join { initial_cluster } => {
             let members = initial_cluster

@@ -43,7 +43,7 @@ pub use marks::{NodeMarks, node_marks};
 pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
 pub use pod::MANIFESTS;
 pub use pod_cidrs::first_pod_cidrs;
-pub use static_pods::{ENCRYPTION_CONFIG, static_pods};
+pub use static_pods::{ENCRYPTION_CONFIG, etcd_pod, static_pods};
 pub use yaml::to_yaml;
 
 /// Kubernetes' directory.

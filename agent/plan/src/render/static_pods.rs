@@ -33,7 +33,7 @@ pub fn static_pods(
     encrypt_secrets: bool,
 ) -> Vec<RenderedFile> {
     let version = *config.kubernetes_version();
-    let owner = (config.cluster_id(), config.hostname().as_str());
+    let owner = owner(config);
     [
         etcd::member(config, facts, etcd),
         api_server(config, facts, encrypt_secrets),
@@ -43,6 +43,16 @@ pub fn static_pods(
     .into_iter()
     .map(|component| component.file(version, owner))
     .collect()
+}
+
+/// etcd's manifest alone.
+#[must_use]
+pub fn etcd_pod(config: &MachineConfig, facts: &HostFacts, etcd: &EtcdWish) -> RenderedFile {
+    etcd::member(config, facts, etcd).file(*config.kubernetes_version(), owner(config))
+}
+
+fn owner(config: &MachineConfig) -> (&str, &str) {
+    (config.cluster_id(), config.hostname().as_str())
 }
 
 pub(super) fn pki(name: &str) -> String {

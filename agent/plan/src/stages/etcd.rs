@@ -7,7 +7,9 @@
 use super::{Look, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
-use crate::membership::{Member, MemberId, Membership, addition_refused, in_sync, removal_refused};
+use crate::membership::{
+    Member, MemberId, Membership, absence_refused, addition_refused, in_sync, removal_refused,
+};
 use crate::observed::Probe;
 use crate::verdict::Verdict;
 
@@ -27,9 +29,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         (Probe::Unreadable(why), _) => {
             Verdict::wait(format!("cannot tell whether etcd has data: {why}"))
         }
-        // With data, etcd ignores how it was told to begin.
-        (Probe::Seen(()), None) => Verdict::act(writes(observed, [manifest])),
-        (Probe::Seen(()), Some(joined)) => member(look, joined, manifest),
+        (Probe::Seen(()), joined) => member(look, joined, manifest),
         (Probe::Absent, Some(joined)) => starting(look, joined, manifest),
         (Probe::Absent, None) if observed.bootstrap_ordered => {
             Verdict::act(writes(observed, [manifest]))
@@ -56,34 +56,46 @@ fn joining(look: &Look<'_>) -> Verdict {
         }
         Probe::Absent => {
             return Verdict::blocked(
-                "there is no cluster yet: waiting for the bootstrap order, or for the endpoint to \
-                 lead to a control plane that runs",
+                "no cluster answers at the endpoint: waiting for the bootstrap order, or for a control \
+                 plane to answer there",
                 "machinectl bootstrap, on exactly one control plane",
             );
         }
     };
     let here = |member: &&Member| member.peer_urls.contains(&desired.etcd_peer_url);
     if let Some(own) = members.iter().find(here) {
-        return match own.name.is_empty() {
+        return match own.name.as_str() {
             // Added, and cut short before it was remembered.
-            true => join(look),
-            false => stale(members, own),
+            "" => join(look),
+            name if *name == desired.hostname => stale(members, own),
+            // An address that was another machine's: nobody is taken out by a guess.
+            name => Verdict::blocked(
+                format!(
+                    "this machine's address {} is that of member {name}",
+                    desired.etcd_peer_url
+                ),
+                format!("if {name} is gone: machinectl etcd remove {}", own.id),
+            ),
         };
     }
-    let namesake = members.iter().find(|m| m.name == desired.hostname);
-    if let Some(namesake) = namesake {
-        return match namesake.answers() {
-            true => Verdict::blocked(
-                format!(
-                    "another machine is a member by the name {}, at {}",
-                    namesake.name,
-                    namesake.peer_urls.join(", ")
-                ),
-                "give this machine another hostname",
+    // Its address is another: it may be this machine's past, or another machine's present.
+    if let Some(namesake) = members.iter().find(|m| m.name == desired.hostname) {
+        let (reason, next) = match namesake.answers() {
+            true => (
+                "is a member and answers",
+                "give this machine another hostname".to_owned(),
             ),
-            // Its address is another by now, and its data is gone.
-            false => stale(members, namesake),
+            false => (
+                "is a member and does not answer",
+                format!(
+                    "if that was this machine: machinectl etcd remove {}",
+                    namesake.id
+                ),
+            ),
         };
+        let at = namesake.peer_urls.join(", ");
+        let reason = format!("a machine of the name {} at {at} {reason}", namesake.name);
+        return Verdict::blocked(reason, next);
     }
     if let Some(learner) = members.iter().find(|m| m.learner) {
         return Verdict::wait(format!(
@@ -92,7 +104,10 @@ fn joining(look: &Look<'_>) -> Verdict {
         ));
     }
     match addition_refused(members) {
-        Some(why) => Verdict::wait(format!("joins when more members answer: {why}")),
+        Some(why) => Verdict::blocked(
+            format!("joins when more members answer: {why}"),
+            "bring them up, or take those that are gone out: machinectl etcd remove NAME",
+        ),
         None => join(look),
     }
 }
@@ -130,12 +145,13 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
     let observed = look.observed;
     match &observed.members {
         Probe::Seen(members) => match find(members, joined.id) {
-            None => Verdict::act(vec![Action::ForgetMembership { id: joined.id }]),
+            // Taken out meanwhile. What is remembered is replaced by what comes next.
+            None => joining(look),
             // It had begun: the data that went with its identity is gone.
             Some(own) if !own.name.is_empty() => stale(members, own),
             Some(own) if !joined.fits(members) => {
                 let name = &look.desired.hostname;
-                let membership = Membership::added(members, own.id, name);
+                let membership = Membership::of(members, own.id, name, false);
                 Verdict::act(vec![Action::KeepMembership { membership }])
             }
             Some(_) => match writes(observed, [manifest]) {
@@ -150,36 +166,61 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
     }
 }
 
-/// A member that joined: a learner until it was seen with a vote.
-fn member(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Verdict {
-    let observed = look.observed;
-    let writes = writes(observed, [manifest]);
-    if !writes.is_empty() || joined.voter {
-        return Verdict::act(writes);
-    }
-    let members = match &observed.members {
-        Probe::Seen(members) => members,
-        Probe::Absent => return Verdict::wait("no other member of etcd's cluster is known"),
-        Probe::Unreadable(why) => {
-            return Verdict::wait(format!("no member of etcd's cluster answers: {why}"));
-        }
+/// A member that has begun: a learner until it was seen with a vote.
+fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile) -> Verdict {
+    let (observed, desired) = (look.observed, look.desired);
+    let here = |m: &&Member| match joined {
+        Some(joined) => m.id == joined.id,
+        None => m.peer_urls.contains(&desired.etcd_peer_url),
     };
-    match find(members, joined.id) {
-        None => Verdict::blocked(
+    let members = observed.members.seen();
+    let own = members.and_then(|members| members.iter().find(here));
+    let fits = |file: &&RenderedFile| observed.has_file(&file.path, &file.digest(), file.mode);
+    if !desired
+        .etcd_begun
+        .iter()
+        .chain([manifest])
+        .any(|f| fits(&f))
+    {
+        let there = matches!(observed.files.get(&manifest.path), Some(Probe::Seen(_)));
+        let refused = members
+            .zip(own)
+            .and_then(|(all, own)| absence_refused(all, own.id));
+        return match refused {
+            // A changed manifest restarts it: not while the others could not do without.
+            Some(why) if there => {
+                Verdict::wait(format!("etcd is not restarted with what is new: {why}"))
+            }
+            _ => Verdict::act(writes(observed, desired.etcd_begun.last())),
+        };
+    }
+    let keep = |membership| Verdict::act(vec![Action::KeepMembership { membership }]);
+    match (joined, members, own) {
+        (Some(joined), ..) if joined.voter => Verdict::Settled,
+        // The first: it has its vote from the beginning. What is remembered is who it is.
+        (None, Some(members), Some(own)) => {
+            keep(Membership::of(members, own.id, &desired.hostname, true))
+        }
+        (None, ..) => Verdict::Settled,
+        (Some(joined), Some(_), Some(own)) if !own.learner => keep(Membership {
+            voter: true,
+            ..joined.clone()
+        }),
+        (Some(_), Some(members), Some(own)) => promotion(members, own)
+            .unwrap_or_else(|| Verdict::wait("etcd catches up with the other members")),
+        (Some(joined), Some(_), None) => Verdict::blocked(
             format!(
                 "the cluster has removed this machine's member {}",
                 joined.id
             ),
-            "wipe the machine's etcd data: it then joins as a new member",
+            "wipe the machine's disks and enrol it again: it then joins as a new member",
         ),
-        Some(own) if !own.learner => Verdict::act(vec![Action::KeepMembership {
-            membership: Membership {
-                voter: true,
-                ..joined.clone()
-            },
-        }]),
-        Some(own) => promotion(members, own)
-            .unwrap_or_else(|| Verdict::wait("etcd catches up with the other members")),
+        (Some(_), None, _) => match &observed.members {
+            Probe::Unreadable(why) => {
+                Verdict::wait(format!("no member of etcd's cluster answers: {why}"))
+            }
+            _ => Verdict::wait("no other member of etcd's cluster is known"),
+        },
     }
 }
 

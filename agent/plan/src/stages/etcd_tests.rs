@@ -91,15 +91,21 @@ fn a_machine_without_data_finds_its_place() {
             &["a cp1 a 100", "c own own l-"],
             "remove etcd member own (c): its data is gone",
         ),
-        // By another address.
+        // By another address, or another machine: nobody is taken out by a guess.
         (
             &["a cp1 a 100", "b cp2 b 100", "c own c -"],
-            "remove etcd member own (c): its data is gone",
+            "a machine of the name own at https://c:2380 is a member and does not answer / \
+             if that was this machine: machinectl etcd remove c",
         ),
         (
             &["a cp1 a 100", "b cp2 b 100", "c own c 100"],
-            "another machine is a member by the name own, at https://c:2380 / \
+            "a machine of the name own at https://c:2380 is a member and answers / \
              give this machine another hostname",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b 100", "c cp3 own -"],
+            "this machine's address https://192.0.2.9:2380 is that of member cp3 / \
+             if cp3 is gone: machinectl etcd remove c",
         ),
         (
             &["a cp1 a 100", "b cp2 b 100", "c own own 100"],
@@ -108,12 +114,12 @@ fn a_machine_without_data_finds_its_place() {
         // Nothing that could cost the quorum, with the numbers.
         (
             &["a cp1 a 100", "b cp2 b -", "c own own -"],
-            "this machine's former member cannot be removed: without own there are 2 voters of \
-             which 1 answer, and 2 are needed",
+            "this machine's former member cannot be removed: of 3 voters 1 answer, and without 2 \
+             nothing can be changed / bring",
         ),
         (
             &["c own own -"],
-            "this machine's former member cannot be removed: own is the only voter",
+            "this machine's former member cannot be removed: of 1 voters 0 answer",
         ),
         (
             &["a cp1 a 100", "b cp2 b -", "c cp3 c -"],
@@ -121,6 +127,10 @@ fn a_machine_without_data_finds_its_place() {
         ),
         (
             &["a cp1 a 100", "b cp2 b 100", "c cp3 c -"],
+            "joins when more members answer: only 2 of 3 voters answer, and with one more 3",
+        ),
+        (
+            &["a cp1 a 100", "b cp2 b 100"],
             "add etcd member own as a learner",
         ),
     ] {
@@ -137,7 +147,7 @@ fn a_machine_without_data_finds_its_place() {
 #[test]
 fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
     let added = members(&["a cp1 a 100", "b _ own l-"]);
-    let joined = Membership::added(&added, MemberId(0xb), "own");
+    let joined = Membership::of(&added, MemberId(0xb), "own", false);
     let desired = desired(Some(&joined));
     let manifest = desired.etcd.clone().unwrap();
     let told = format!("--initial-cluster=cp1=https://a:2380,own={OWN}");
@@ -173,7 +183,13 @@ fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
             &["a cp1 a 100", "d cp2 d 100", "b _ own l-"],
             "remember etcd member b as a learner",
         ),
-        (false, true, &["a cp1 a 100"], "forget etcd member b"),
+        // Taken out before it began: it is added anew.
+        (
+            false,
+            true,
+            &["a cp1 a 100"],
+            "add etcd member own as a learner",
+        ),
         // Its data went after it had begun.
         (
             false,
@@ -227,6 +243,74 @@ fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
         let verdict = verdict(Stage::Etcd, &desired, &observed, 0).unwrap();
         let said = said(&verdict);
         assert!(said.starts_with(expected), "{rows:?}: {said}");
+    }
+}
+
+#[test]
+fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
+    let desired = desired(None);
+    let [first, begun] = desired.etcd_begun.as_slice() else {
+        panic!("{:?}", desired.etcd_begun)
+    };
+    assert_eq!(Some(first), desired.etcd.as_ref());
+    let text = begun.content.expose();
+    assert!(text.contains("--initial-cluster-state=existing"));
+    assert!(text.contains(&format!("--initial-cluster=own={OWN}\n")));
+    let seen = |digest: String| {
+        Probe::Seen(crate::observed::FileSeen {
+            digest,
+            mode: first.mode,
+        })
+    };
+    let three = ["a own own 100", "b cp2 b 100", "c cp3 c -"];
+    for (file, rows, expected) in [
+        // The boot in which it was the first: left as it is.
+        (
+            seen(first.digest()),
+            &three[..1],
+            "remember etcd member a as a voter",
+        ),
+        (seen(first.digest()), &[], "Settled"),
+        // Each later one.
+        (
+            Probe::Absent,
+            &three[..1],
+            "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        (
+            Probe::Absent,
+            &three,
+            "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        // Other arguments: not while the others cannot do without it.
+        (
+            seen("other".to_owned()),
+            &three[..1],
+            "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        (
+            seen("other".to_owned()),
+            &three,
+            "etcd is not restarted with what is new: without own only 1 of etcd's 3 voters",
+        ),
+    ] {
+        let observed = Observed {
+            etcd_data: Probe::Seen(()),
+            members: match rows {
+                [] => Probe::Unreadable("it does not serve yet".to_owned()),
+                rows => Probe::Seen(members(rows)),
+            },
+            files: [(first.path.clone(), file)].into(),
+            ..Observed::default()
+        };
+        let verdict = verdict(Stage::Etcd, &desired, &observed, 0).unwrap();
+        let said = said(&verdict);
+        assert!(said.starts_with(expected), "{rows:?}: {said}");
+        if let Verdict::Act { actions } = &verdict
+            && let [Action::WriteFile { file }] = actions.as_slice()
+        {
+            assert_eq!(file, begun);
+        }
     }
 }
 

@@ -108,7 +108,6 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         }
         Action::JoinEtcd { .. }
         | Action::KeepMembership { .. }
-        | Action::ForgetMembership { .. }
         | Action::PromoteMember { .. }
         | Action::RemoveMember { .. } => panic!("{action}: this machine is alone"),
         Action::FinishBootstrap => {

@@ -7,6 +7,7 @@ use machine_config::{Bundle, MachineConfig};
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::facts::HostFacts;
+use machine_plan::files::RenderedFile;
 use machine_plan::membership::{Member, MemberId, Membership, quorum};
 use machine_plan::observed::{FileSeen, Observed, Probe};
 use machine_plan::stages::{Stage, verdict};
@@ -28,6 +29,27 @@ enum Order {
     Done,
 }
 
+/// How a manifest tells etcd to begin.
+#[derive(Clone)]
+enum Told {
+    New,
+    /// With these peers.
+    Existing(Vec<String>),
+}
+
+impl Told {
+    fn of(file: &RenderedFile) -> Self {
+        let text = file.content.expose();
+        if !text.contains("--initial-cluster-state=existing") {
+            return Self::New;
+        }
+        let word = text.split("--initial-cluster=").nth(1).expect("a peer");
+        let word = word.lines().next().unwrap_or_default();
+        let urls = word.split(',').filter_map(|pair| pair.split_once('='));
+        Self::Existing(urls.map(|(_, url)| url.trim().to_owned()).collect())
+    }
+}
+
 /// What is the same in every world.
 struct Given {
     bundle: Bundle,
@@ -46,7 +68,7 @@ struct Machine {
     /// The member whose data is here.
     data: Option<MemberId>,
     // Gone with the power.
-    manifest: Option<(FileSeen, Vec<String>)>,
+    manifest: Option<(FileSeen, Told)>,
     running: bool,
     seen: Option<Vec<Action>>,
     // The world's.
@@ -123,9 +145,19 @@ impl World {
         let machine = &mut self.machines[at];
         machine.data = None;
         machine.running = false;
-        // A disk is replaced with the machine off.
-        machine.manifest = None;
         machine.seen = None;
+        // A disk is replaced with the machine off. Etcd's directory may also be emptied while kubelet
+        // looks on and starts what the manifest says; not in the boot in which its member began, whose
+        // manifest says how: no shell is there to do it.
+        let alone = |told: &Told| matches!(told, Told::Existing(urls) if urls.len() == 1);
+        if all
+            || !machine
+                .manifest
+                .as_ref()
+                .is_some_and(|(_, told)| alone(told))
+        {
+            machine.manifest = None;
+        }
         if all {
             machine.membership = None;
             machine.order = Order::None;
@@ -161,7 +193,7 @@ impl World {
             }
             return;
         }
-        if told.is_empty() {
+        let Told::Existing(mut told) = told else {
             // The first of a new cluster.
             self.begun += 1;
             let url = machine.desired.1.etcd_peer_url.clone();
@@ -172,8 +204,10 @@ impl World {
             let name = machine.name();
             self.members = vec![entry(id, &name, url, false, LOG)];
             return;
-        }
-        if !(machine.network && quorate) {
+        };
+        let own_url = machine.desired.1.etcd_peer_url.clone();
+        // It asks another member who they all are.
+        if !(machine.network && quorate) || told.iter().all(|url| *url == own_url) {
             return;
         }
         let mut are: Vec<_> = self
@@ -181,7 +215,6 @@ impl World {
             .iter()
             .flat_map(|e| e.member.peer_urls.clone())
             .collect();
-        let mut told = told;
         are.sort();
         told.sort();
         let url = &machine.desired.1.etcd_peer_url;
@@ -210,7 +243,8 @@ impl World {
         };
         for (index, action) in actions.iter().enumerate() {
             let dies = dies_after.is_some_and(|effects| index >= effects);
-            if !self.act(at, action, dies) || dies {
+            // What it saw is what is only until its own first effect.
+            if !self.act(at, action, dies, index == 0) || dies {
                 return;
             }
         }
@@ -218,7 +252,7 @@ impl World {
 
     pub(crate) fn late(&mut self, at: usize) {
         for action in self.machines[at].seen.take().unwrap_or_default() {
-            if !self.act(at, &action, false) {
+            if !self.act(at, &action, false, false) {
                 return;
             }
         }
@@ -248,7 +282,7 @@ impl World {
     }
 
     /// Whether it worked. One that dies in between has done the first half.
-    fn act(&mut self, at: usize, action: &Action, dies: bool) -> bool {
+    fn act(&mut self, at: usize, action: &Action, dies: bool, fresh: bool) -> bool {
         let quorate = self.quorate() && self.machines[at].network;
         match action {
             Action::WriteFile { file } => {
@@ -257,9 +291,7 @@ impl World {
                     digest: file.digest(),
                     mode: file.mode,
                 };
-                let told = machine.desired.0.iter().flat_map(|m| &m.initial_cluster);
-                let told = told.map(|(_, url)| url.clone()).collect();
-                machine.manifest = Some((seen, told));
+                machine.manifest = Some((seen, Told::of(file)));
                 true
             }
             Action::JoinEtcd { name, peer_url } => {
@@ -284,7 +316,7 @@ impl World {
                         .expect("just added")
                         .member
                         .id;
-                    self.machines[at].membership = Some(Membership::added(&listed, own, name));
+                    self.machines[at].membership = Some(Membership::of(&listed, own, name, false));
                 }
                 true
             }
@@ -294,15 +326,16 @@ impl World {
                 }
                 true
             }
-            Action::ForgetMembership { id } => {
-                let kept = &mut self.machines[at].membership;
-                if kept.as_ref().is_some_and(|kept| kept.id == *id) {
-                    *kept = None;
-                }
-                true
-            }
             Action::PromoteMember { id, .. } => {
                 let runs = self.runs(*id);
+                let caught_up = self
+                    .members
+                    .iter()
+                    .any(|e| e.member.id == *id && e.log == LOG);
+                assert!(
+                    !fresh || !quorate || caught_up || self.voter(*id),
+                    "promoted early"
+                );
                 let learner = self.members.iter_mut().find(|e| e.member.id == *id);
                 let Some(learner) = learner.filter(|e| quorate && runs && e.log == LOG) else {
                     return false;
@@ -311,7 +344,13 @@ impl World {
                 true
             }
             Action::RemoveMember { id, .. } => {
-                if !quorate || !self.outlives(*id) {
+                let outlives = self.outlives(*id);
+                assert!(
+                    !fresh || !quorate || outlives,
+                    "a removal that costs the quorum"
+                );
+                assert!(!fresh || !self.runs(*id), "a member that runs is taken out");
+                if !quorate || !outlives {
                     return false;
                 }
                 self.members.retain(|e| e.member.id != *id);
@@ -415,6 +454,12 @@ impl World {
     fn runs(&self, id: MemberId) -> bool {
         let runs = |m: &Machine| m.data == Some(id) && m.running && m.power && m.network;
         self.machines.iter().any(runs)
+    }
+
+    fn voter(&self, id: MemberId) -> bool {
+        self.members
+            .iter()
+            .any(|e| e.member.id == id && !e.member.learner)
     }
 
     fn quorate(&self) -> bool {

@@ -147,6 +147,16 @@ impl Machine {
             // A leader that only goes silent costs the others an election. A restart of the agent
             // costs them nothing.
             if down {
+                // Others may have gone down while pods left.
+                if let Err(why) = hands.may_go_down().await
+                    && drain.is_some()
+                {
+                    board.emit("order", what, format!("{what} called off: {why}"));
+                    if let Err(why) = hands.stay().await {
+                        board.emit("order", "drain", why);
+                    }
+                    return;
+                }
                 let told = match hands.forfeit().await {
                     Ok(next) => next.map(|next| format!("{next} leads now")),
                     Err(why) => Some(format!("this machine may lead still: {why}")),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use etcd_client::{Client, MemberAddOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use hyper_util::rt::TokioIo;
 use machine_pki::Secret;
 use machine_plan::membership::{Member, MemberId, Membership};
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What etcd says of a promotion that another machine has seen to.
 const ALREADY: &str = "can only promote a learner member";
+
+/// A key that nobody has: reading it takes the quorum's word all the same.
+const NOTHING: &str = "machined/nothing";
 
 /// Where the certificates are that members want to see.
 pub const PKI: &str = "/etc/kubernetes/pki/etcd";
@@ -100,7 +103,7 @@ impl Cluster {
         }
         let own = members.iter().find(here);
         let own = own.ok_or_else(|| fail("the cluster does not list it".to_owned()))?;
-        let membership = Membership::added(&members, own.id, name);
+        let membership = Membership::of(&members, own.id, name, false);
         Ok(ledger.keep_membership(&membership)?)
     }
 
@@ -141,18 +144,24 @@ impl Cluster {
         }
     }
 
-    // The first that lists the members and has a vote itself.
+    // The first to list the members after it has read something by the quorum's word: a list alone
+    // may be old, and a learner or one that is cut off knows no better.
     async fn voter(&self, at: &BTreeSet<IpAddr>) -> Result<(Client, Vec<Member>), Failed> {
         let asked = at.iter().map(|ip| async move {
-            let mut client = self.connect(*ip).await?;
-            let list = limited(client.member_list()).await.map_err(said)?;
-            Ok::<_, Failed>((client, listed(list.members())))
+            let answer = async {
+                let mut client = self.connect(*ip).await?;
+                limited(client.get(NOTHING, None)).await.map_err(said)?;
+                let list = limited(client.member_list()).await.map_err(said)?;
+                Ok::<_, Failed>((client, listed(list.members())))
+            };
+            answer.await.map_err(|why| format!("{ip}: {why}"))
         });
+        let mut asked: FuturesUnordered<_> = asked.collect();
         let mut whys = Vec::new();
-        for (ip, answer) in at.iter().zip(join_all(asked).await) {
+        while let Some(answer) = asked.next().await {
             match answer {
                 Ok(found) => return Ok(found),
-                Err(why) => whys.push(format!("{ip}: {why}")),
+                Err(why) => whys.push(why),
             }
         }
         Err(clipped(&whys.join("; "), 300))
@@ -161,10 +170,9 @@ impl Cluster {
     /// Has the member here, if it leads, hand over to the voter that has come furthest. Returns the
     /// new leader's name; none where there was nothing to hand over, or nobody to.
     pub async fn forfeit(&self, own: IpAddr, own_url: &str) -> Result<Option<String>, String> {
-        let members = match self.members(&[own].into()).await {
-            Probe::Seen(members) => members,
-            Probe::Unreadable(why) => return Err(why),
-            Probe::Absent => return Ok(None),
+        // Who does not answer does not lead for long.
+        let Probe::Seen(members) = self.members(&[own].into()).await else {
+            return Ok(None);
         };
         let here = |m: &&Member| m.peer_urls.iter().any(|url| url == own_url);
         if !members.iter().any(|m| here(&m) && m.leader) {
@@ -206,8 +214,11 @@ impl Cluster {
             Probe::Absent => return Err("no member of etcd is known".to_owned()),
         };
         let may = |m: &&Member| m.answers() && !m.learner;
-        let follower = members.iter().find(|m| may(m) && !m.leader);
-        let chosen = follower.or_else(|| members.iter().find(may));
+        let applied = |m: &&Member| m.applied.seen().copied();
+        let followers = members.iter().filter(|m| may(m) && !m.leader);
+        let chosen = followers
+            .max_by_key(applied)
+            .or_else(|| members.iter().find(may));
         let ip = chosen.and_then(address).ok_or("no voter of etcd answers")?;
         let mut client = self.connect(ip).await?;
         let stream = limited(client.snapshot()).await.map_err(said)?;

@@ -72,7 +72,7 @@ impl Machine {
     }
 
     fn begun(&self) -> bool {
-        Path::new(&self.path("/var/lib/etcd/member")).exists()
+        files::has_log(Path::new(&self.path("/var/lib/etcd/member/wal"))) == Probe::Seen(())
     }
 
     fn at(&self, desired: &Desired) -> BTreeSet<IpAddr> {
@@ -154,7 +154,6 @@ impl Machine {
             Action::PromoteMember { id, name } => self.cluster.promote(&at, (*id, name)).await,
             Action::RemoveMember { id, name, .. } => self.cluster.remove(&at, (*id, name)).await,
             Action::KeepMembership { membership } => Ok(self.ledger.keep_membership(membership)?),
-            Action::ForgetMembership { id } => Ok(self.ledger.forget_membership(*id)?),
             other => panic!("no business of etcd: {other}"),
         }
     }
