@@ -75,7 +75,7 @@ assemble() {
     ln -s ../usr/lib/os-release "$etc/os-release"
     ln -s ../proc/self/mounts "$etc/mtab"
     ln -s ../run/systemd/resolve/stub-resolv.conf "$etc/resolv.conf"
-    mkdir -p "$etc"/{cni/net.d,containerd,kubernetes,systemd/network,modules-load.d,sysctl.d}
+    mkdir -p "$etc"/{cni/net.d,containerd,haproxy,keepalived,kubernetes,systemd/network,modules-load.d,sysctl.d}
     ln -s usr/share/factory/etc "$root/etc"
     systemd-sysusers --root="$root" 2>/dev/null
     ldconfig -r "$root"

@@ -45,6 +45,8 @@ pub struct ClusterDescription {
     pub allow_scheduling_on_control_planes: bool,
     /// The subnets a node's own address is chosen from.
     pub node_subnets: Vec<String>,
+    /// An address that control planes hold by turns; the endpoint leads to it.
+    pub virtual_ip: Option<String>,
 }
 
 /// One machine.
@@ -309,6 +311,10 @@ fn write_config(cluster: &ClusterDescription, node: &NodeDescription, id: &str) 
     out.text(2, "name", &cluster.name);
     out.text(2, "id", id);
     out.text(2, "controlPlaneEndpoint", &cluster.endpoint);
+    if let Some(address) = &cluster.virtual_ip {
+        out.section(2, "virtualIP");
+        out.text(4, "address", address);
+    }
     out.text(2, "kubernetesVersion", &cluster.kubernetes_version);
     let ranges = [
         ("podSubnet", &cluster.pod_subnet),

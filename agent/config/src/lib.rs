@@ -40,5 +40,5 @@ pub use secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, Servic
 pub use types::{
     Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, HostVolume,
     Hostname, Interface, InterfaceSelector, Kubelet, KubernetesVersion, Mirror, Network,
-    NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect,
+    NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect, VirtualIp,
 };

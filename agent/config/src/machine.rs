@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::types::{
     Cidr, Component, ComponentSource, Containerd, Endpoint, Hostname, Kubelet, KubernetesVersion,
-    Network, NetworkAddon, Role, San,
+    Network, NetworkAddon, Role, San, VirtualIp,
 };
 
 /// Everything one machine should be. Built only by [`crate::read`].
@@ -25,6 +26,8 @@ pub struct MachineConfig {
     pub(crate) cluster_name: String,
     pub(crate) cluster_id: String,
     pub(crate) control_plane_endpoint: Endpoint,
+    pub(crate) virtual_ip: Option<VirtualIp>,
+    pub(crate) start_timeout: Duration,
     pub(crate) kubernetes_version: KubernetesVersion,
     pub(crate) pod_subnets: Vec<IpNet>,
     pub(crate) service_subnets: Vec<IpNet>,
@@ -120,6 +123,18 @@ impl MachineConfig {
     #[must_use]
     pub fn control_plane_endpoint(&self) -> &Endpoint {
         &self.control_plane_endpoint
+    }
+
+    /// The address that control planes hold by turns.
+    #[must_use]
+    pub fn virtual_ip(&self) -> Option<&VirtualIp> {
+        self.virtual_ip.as_ref()
+    }
+
+    /// How long a control plane's pod may take to start.
+    #[must_use]
+    pub fn start_timeout(&self) -> Duration {
+        self.start_timeout
     }
 
     /// The Kubernetes version to run.

@@ -17,7 +17,7 @@ use crate::boot;
 use crate::clock::{self, Accepted, Raised};
 use crate::conditions::{Condition, Kind, Source, Watch};
 use crate::ears;
-use crate::hands::Hands;
+use crate::hands::{self, Hands};
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -95,6 +95,8 @@ pub async fn run() -> anyhow::Result<()> {
     let asked = Arc::<Asked>::default();
     let identity = Identity::new(&entry, state, Arc::clone(&asked), Arc::clone(&board))?;
     let front = Arc::clone(&identity.front);
+    // Whatever an earlier run was about to do, this one is not going down.
+    hands::take_back();
     let wake = Wake::default();
     let systemd = Systemd::default();
     let hands = Hands {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,17 @@ use crate::ledger::Ledger;
 use crate::node::etcd::cluster::{self, Cluster};
 use crate::node::kube::Kube;
 use crate::node::systemd::Systemd;
-use crate::node::{self, drain, endpoint, facts, files};
+use crate::node::{self, LEAVING, drain, endpoint, facts, files};
 use crate::reconcile::Wake;
 use crate::status::Board;
 
 /// The units this agent looks after.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 10] = [
     "containerd.service",
+    "haproxy.service",
+    "keepalived.service",
     "kubelet.service",
+    "machined-readyz.service",
     "machined.service",
     "systemd-journald.service",
     "systemd-networkd.service",
@@ -41,6 +45,16 @@ pub struct Hands {
     pub board: Arc<Board>,
     /// Tells the loop that a unit was touched.
     pub wake: Wake,
+}
+
+/// The longest that keepalived may take to let the virtual IP go, and how often that is looked at.
+const RELEASE: Duration = Duration::from_secs(10);
+const RELEASE_LOOKS: Duration = Duration::from_millis(50);
+
+/// Takes back what an earlier run of the agent gave up to go down, and did not.
+pub fn take_back() {
+    // What is there still is said by the watcher that honours it.
+    let _ = files::forget_note(Path::new(LEAVING));
 }
 
 impl Hands {
@@ -104,6 +118,31 @@ impl Hands {
         Ok(at)
     }
 
+    /// Gives up what this machine shares before anything of it stops: the virtual IP is another's then,
+    /// with its API server still there for those who came by it.
+    async fn release(&self) {
+        let Some(entry) = self.ledger.current() else {
+            return;
+        };
+        let Some(wish) = entry.bundle.config.virtual_ip() else {
+            return;
+        };
+        if let Err(error) = files::set_note(Path::new(LEAVING), "") {
+            self.board.emit("order", "virtual IP", api::chain(&error));
+            return;
+        }
+        let held = || facts::addresses().contains(&wish.address);
+        let gone = async {
+            while held() {
+                tokio::time::sleep(RELEASE_LOOKS).await;
+            }
+        };
+        if tokio::time::timeout(RELEASE, gone).await.is_err() {
+            let message = format!("this machine holds {} still", wish.address);
+            self.board.emit("order", "virtual IP", message);
+        }
+    }
+
     async fn login(&self) -> Result<ManagerProxy<'static>, String> {
         let manager = async { ManagerProxy::new(&self.systemd.connection().await?).await };
         manager
@@ -148,6 +187,7 @@ impl api::Hands for Hands {
             let Some(entry) = self.ledger.current() else {
                 return;
             };
+            self.release().await;
             let name = entry.bundle.config.hostname().to_string();
             let kube = Kube::default();
             let access = node::access(&entry);
@@ -162,6 +202,7 @@ impl api::Hands for Hands {
 
     fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
         async move {
+            take_back();
             let Some(entry) = self.ledger.current() else {
                 return Ok(());
             };
@@ -230,6 +271,7 @@ impl api::Hands for Hands {
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
+            self.release().await;
             let manager = self.login().await?;
             manager
                 .reboot(false)
@@ -241,6 +283,7 @@ impl api::Hands for Hands {
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
+            self.release().await;
             let manager = self.login().await?;
             manager
                 .power_off(false)

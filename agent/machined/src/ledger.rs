@@ -6,6 +6,7 @@
 //!   exactly as accepted. Never changed once written.
 //! - `NNNNNNNNNN.confirmed`, `NNNNNNNNNN.reverted`: empty marks.
 //! - `bootstrap.order`: the one-shot order, see [`orders`].
+//! - `control-planes`: where they are, see [`control_planes`].
 //! - `etcd.membership`: this machine's member of etcd, see [`membership`].
 //!
 //! Every write is: temporary file, fsync, rename, fsync of the directory; only
@@ -13,6 +14,7 @@
 //! the new one. What is in force is *computed* from these files each time, so
 //! there is no pointer that could disagree with them.
 
+mod control_planes;
 mod entry;
 mod force;
 mod membership;
@@ -20,6 +22,7 @@ mod orders;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -281,6 +284,16 @@ impl Ledger {
     pub fn finish_bootstrap(&self) -> Result<(), LedgerError> {
         let _one_writer = self.lock();
         self.watched(orders::finish(&self.directory))
+    }
+
+    /// Where control planes are, as last kept. What cannot be read is asked of the cluster again.
+    pub fn control_planes(&self) -> Vec<IpAddr> {
+        control_planes::read(&self.directory)
+    }
+
+    /// Keeps where control planes are, durably.
+    pub fn keep_control_planes(&self, addresses: &[IpAddr]) -> Result<(), LedgerError> {
+        self.watched(control_planes::keep(&self.directory, addresses))
     }
 
     /// What is remembered of this machine's member of etcd.

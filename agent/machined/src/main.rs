@@ -14,6 +14,7 @@ mod ledger;
 mod no_state;
 mod node;
 mod pulse;
+mod readyz;
 mod reconcile;
 mod status;
 #[cfg(test)]
@@ -38,18 +39,20 @@ fn main() -> ExitCode {
         tracing::error!("another TLS provider is installed");
         return ExitCode::FAILURE;
     }
-    // What systemd starts in the agent's place when there is no state to work on.
-    let no_state = std::env::args().any(|argument| argument == "no-state");
     // One thread: the work is waiting, and every further thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let done = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| match no_state {
-            true => runtime.block_on(no_state::run()),
-            false => runtime.block_on(daemon::run()),
-        });
+    let done =
+        runtime
+            .map_err(Into::into)
+            .and_then(|runtime| match std::env::args().nth(1).as_deref() {
+                // What systemd starts in the agent's place when there is no state to work on,
+                Some("no-state") => runtime.block_on(no_state::run()),
+                // and beside keepalived.
+                Some("readyz") => runtime.block_on(readyz::run()),
+                _ => runtime.block_on(daemon::run()),
+            });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -41,6 +41,9 @@ const PROBE: Duration = Duration::from_secs(10);
 /// Where this boot's notes are: what units were started with, what was applied.
 const NOTES: &str = "/run/machined";
 
+/// There while this machine is about to go down: it no longer holds what it shares.
+pub const LEAVING: &str = "/run/machined/leaving";
+
 /// Why an effect did not happen. Names the operation and the object.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -134,7 +137,10 @@ impl Node {
 
     /// What the host says of itself, before anything is desired of it.
     pub fn facts(&self, entry: &Entry) -> HostFacts {
-        facts::look(&entry.bundle.config)
+        HostFacts {
+            control_planes: self.ledger.control_planes(),
+            ..facts::look(&entry.bundle.config)
+        }
     }
 
     fn access(&self, entry: &Entry) -> Access {
@@ -318,6 +324,13 @@ impl Node {
             Action::StartUnit { unit, inputs } => {
                 self.systemd.start(unit).await?;
                 files::set_note(&unit_note(unit), inputs)
+            }
+            Action::StopUnit { unit } => {
+                self.systemd.stop(unit).await?;
+                files::forget_note(&unit_note(unit))
+            }
+            Action::KeepControlPlanes { addresses } => {
+                Ok(self.ledger.keep_control_planes(addresses)?)
             }
             Action::ApplyObjects { objects, digest } => {
                 self.kube.apply(&self.access(entry), objects).await?;

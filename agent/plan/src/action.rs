@@ -1,6 +1,7 @@
 //! The whole vocabulary of effects. Executing one that is already so succeeds.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -59,6 +60,16 @@ pub enum Action {
         unit: String,
         /// Digest of what the unit reads.
         inputs: String,
+    },
+    /// Stop a unit that an earlier document wanted.
+    StopUnit {
+        /// Full name.
+        unit: String,
+    },
+    /// Keep where control planes are, for a boot in which none can be asked.
+    KeepControlPlanes {
+        /// Their nodes' own addresses, sorted.
+        addresses: Vec<IpAddr>,
     },
     /// Server-side apply, in order.
     ApplyObjects {
@@ -139,7 +150,12 @@ impl Action {
             Self::ReloadManager => "systemd".to_owned(),
             Self::RestartUnit { unit, .. }
             | Self::ReloadUnit { unit, .. }
-            | Self::StartUnit { unit, .. } => unit.clone(),
+            | Self::StartUnit { unit, .. }
+            | Self::StopUnit { unit } => unit.clone(),
+            Self::KeepControlPlanes { addresses } => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                format!("control planes {}", addresses.join(", "))
+            }
             Self::ApplyObjects { objects, .. } => format!("{} objects", objects.len()),
             Self::MarkNode { name, .. }
             | Self::AssignPodCidrs { name, .. }
@@ -169,6 +185,8 @@ impl fmt::Display for Action {
             Self::RestartUnit { .. } => write!(f, "restart {object}"),
             Self::ReloadUnit { .. } => write!(f, "reload {object}"),
             Self::StartUnit { .. } => write!(f, "start {object}"),
+            Self::StopUnit { .. } => write!(f, "stop {object}"),
+            Self::KeepControlPlanes { .. } => write!(f, "remember {object}"),
             Self::ApplyObjects { .. } => write!(f, "apply {object}"),
             Self::MarkNode { .. } => write!(f, "mark {object}"),
             Self::AssignPodCidrs { .. } => write!(f, "assign pod subnets to {object}"),

@@ -1,6 +1,7 @@
 //! What this machine should be: everything a document and the host's facts
 //! decide, before anything is looked at.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use machine_config::{ClusterSecrets, MachineConfig, NetworkAddon, Role};
@@ -17,13 +18,19 @@ use crate::render::{self, EtcdWish, Leaf};
 /// what the cluster gave this node.
 pub const CNI_FILE: &str = "/etc/cni/net.d/10-bridge.conflist";
 
+/// The unit of the load balancer.
+pub const LOAD_BALANCER: &str = "haproxy.service";
+/// The unit that holds the virtual IP.
+pub const VIRTUAL_IP: &str = "keepalived.service";
+
 /// Where a file can only be ours, `*` for any name: one that is there and not wanted is of an earlier
 /// document, and goes.
-pub const OURS: [&str; 5] = [
+pub const OURS: [&str; 6] = [
     "/etc/systemd/network/10-machined-*.network",
     "/etc/systemd/resolved.conf.d/90-machined.conf",
     "/etc/systemd/timesyncd.conf.d/90-machined.conf",
     "/etc/containerd/certs.d/*/hosts.toml",
+    "/etc/keepalived/*",
     CNI_FILE,
 ];
 
@@ -78,6 +85,12 @@ pub struct Desired {
     pub leaves: Vec<Leaf>,
     /// containerd.
     pub runtime: Unit,
+    /// The load balancer of this node.
+    pub load_balancer: Unit,
+    /// Who holds the virtual IP; none where there is none to hold.
+    pub virtual_ip: Option<Unit>,
+    /// Where control planes are, as far as this machine remembers.
+    pub control_planes: Vec<IpAddr>,
     /// kubelet.
     pub kubelet: Unit,
     /// etcd's manifest, written only where a cluster may start or exists.
@@ -149,6 +162,14 @@ impl Desired {
                 "/etc/containerd/",
                 render::containerd(config),
             ),
+            load_balancer: Unit::new(
+                LOAD_BALANCER,
+                "/etc/haproxy/",
+                render::haproxy(config, facts),
+            ),
+            virtual_ip: render::keepalived(config, facts)
+                .map(|files| Unit::new(VIRTUAL_IP, "/etc/keepalived/", files)),
+            control_planes: facts.control_planes.clone(),
             kubelet: Unit::new(
                 "kubelet.service",
                 "/var/lib/kubelet/",
@@ -204,8 +225,7 @@ impl Desired {
 
     /// Every file whose content is known beforehand.
     pub fn files(&self) -> impl Iterator<Item = &RenderedFile> {
-        let units = self.host.iter().chain([&self.runtime, &self.kubelet]);
-        let of_units = units.flat_map(|unit| &unit.files);
+        let of_units = self.units().flat_map(|unit| &unit.files);
         of_units
             .chain(&self.names)
             .chain(&self.authorities)
@@ -216,7 +236,8 @@ impl Desired {
 
     /// Every unit that is looked at.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
-        self.host.iter().chain([&self.runtime, &self.kubelet])
+        let supervised = [&self.runtime, &self.load_balancer, &self.kubelet];
+        self.host.iter().chain(supervised).chain(&self.virtual_ip)
     }
 }
 

@@ -93,6 +93,8 @@ pub struct NodeSeen {
 pub struct PeerSeen {
     /// Its name.
     pub name: String,
+    /// Whether it has a control plane's label, which no kubelet may set.
+    pub control_plane: bool,
     /// Its internal addresses.
     pub addresses: Vec<IpAddr>,
     /// Given by the controller manager.

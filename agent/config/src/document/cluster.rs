@@ -19,6 +19,10 @@ pub(crate) struct ClusterSection {
     /// Where the Kubernetes API is reached by everyone, `host:port`; the port defaults to 6443. A
     /// load balancer, a name, or the address of the only control plane machine.
     pub(crate) control_plane_endpoint: String,
+    /// An address that one control plane machine holds at a time, one whose API server is ready.
+    /// Without it the endpoint is a machine's own address, a name, or an outside load balancer.
+    #[serde(rename = "virtualIP")]
+    pub(crate) virtual_ip: Option<VirtualIpSection>,
     /// The Kubernetes version, for example `v1.20.2`; v1.20 to v1.37 are known.
     pub(crate) kubernetes_version: String,
     /// The cluster's address ranges and domain.
@@ -50,6 +54,31 @@ pub(crate) struct ClusterSection {
     /// Whether pods may be scheduled on control plane machines.
     #[serde(default)]
     pub(crate) allow_scheduling_on_control_planes: bool,
+}
+
+/// An address that moves between control plane machines, by VRRP. They must share a link.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "VirtualIP")]
+pub(crate) struct VirtualIpSection {
+    /// The address, of the family of the nodes' own: the host of `controlPlaneEndpoint`, or what that
+    /// name leads to.
+    pub(crate) address: String,
+    /// VRRP's virtual router id, 1 to 255: no other group of the link may have it.
+    #[serde(default = "router_id", rename = "routerID")]
+    pub(crate) router_id: u32,
+    /// Milliseconds between two advertisements of the holder, 10 to 40950 in steps of 10. After three
+    /// that did not come another machine takes over.
+    #[serde(default = "advert_interval")]
+    pub(crate) advert_interval_milliseconds: u32,
+}
+
+fn router_id() -> u32 {
+    51
+}
+
+fn advert_interval() -> u32 {
+    200
 }
 
 /// The cluster's address ranges and domain.
@@ -90,6 +119,10 @@ pub(crate) struct ApiServerSection {
     /// Further DNS names and IP addresses of the API server's certificate.
     #[serde(rename = "certSANs")]
     pub(crate) cert_sans: Vec<String>,
+    /// How long the control plane's pods and etcd may take to start before they are started again, as
+    /// `4m0s`; 4 minutes without it, an hour at most. For machines slower than common.
+    #[schemars(with = "Option<String>")]
+    pub(crate) timeout_for_control_plane: Option<String>,
 }
 
 /// What one control plane component gets beyond its defaults.

@@ -1,19 +1,18 @@
 //! What all machines of the cluster share.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::args::{self, Program};
-use super::network::parse_range;
-use super::{manifests, runtime};
-use crate::document::{ClusterSection, NetworkAddonKind, NetworkingSection, VolumeSection};
+use super::{duration, manifests, runtime, subnets, virtual_ip, volumes};
+use crate::document::{ClusterSection, NetworkAddonKind, VolumeSection};
 use crate::path::Path;
 use crate::problem::Fault;
 use crate::report::Report;
 use crate::types::{
-    Arg, Component, ComponentSource, Endpoint, HostVolume, KubernetesVersion, NetworkAddon,
-    check_label, check_subdomain,
+    Arg, Component, ComponentSource, Endpoint, KubernetesVersion, NetworkAddon, VirtualIp,
+    check_label,
 };
 
 /// The judged section; what could not be made sense of is none or left out.
@@ -21,6 +20,8 @@ pub(super) struct Cluster {
     pub(super) name: String,
     pub(super) id: String,
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) virtual_ip: Option<VirtualIp>,
+    pub(super) start_timeout: Duration,
     pub(super) pod_subnets: Vec<IpNet>,
     pub(super) service_subnets: Vec<IpNet>,
     pub(super) dns_domain: String,
@@ -50,9 +51,17 @@ pub(super) fn judge(
         &at.key("controlPlaneEndpoint"),
         &section.control_plane_endpoint,
     );
+    let virtual_ip = section.virtual_ip.and_then(|section| {
+        virtual_ip::judge(&section, endpoint.as_ref(), &at.key("virtualIP"), report)
+    });
 
     let api_at = at.key("apiServer");
     let api = section.api_server;
+    let start_timeout = start_timeout(
+        api.timeout_for_control_plane.as_deref(),
+        &api_at.key("timeoutForControlPlane"),
+        report,
+    );
     let mut api_server = component(
         api.extra_args,
         api.extra_volumes,
@@ -94,7 +103,7 @@ pub(super) fn judge(
     etcd_component.peer_cert_sans =
         report.parse_all(&etcd_at.key("peerCertSANs"), &etcd.peer_cert_sans);
 
-    let (pod_subnets, service_subnets) = networking(
+    let (pod_subnets, service_subnets) = subnets::judge(
         &section.networking,
         &controller_manager.extra_args,
         &at.key("networking"),
@@ -122,6 +131,8 @@ pub(super) fn judge(
         name: section.name,
         id: section.id,
         endpoint,
+        virtual_ip,
+        start_timeout,
         pod_subnets,
         service_subnets,
         dns_domain: section.networking.dns_domain,
@@ -134,6 +145,21 @@ pub(super) fn judge(
         component_source,
         allow_scheduling_on_control_planes: section.allow_scheduling_on_control_planes,
     }
+}
+
+/// kubeadm's default.
+const START_TIMEOUT: Duration = Duration::from_secs(240);
+
+fn start_timeout(text: Option<&str>, at: &Path, report: &mut Report<'_>) -> Duration {
+    let Some(text) = text else {
+        return START_TIMEOUT;
+    };
+    let fits = |time: &Duration| (60..=3600).contains(&time.as_secs());
+    duration::parse(text).filter(fits).unwrap_or_else(|| {
+        let fault = Fault::new("is not a duration from 1m to 1h");
+        report.value(at, fault.hint("for example 4m0s or 600s"));
+        START_TIMEOUT
+    })
 }
 
 fn check_id(id: &str) -> Result<(), Fault> {
@@ -200,246 +226,7 @@ fn component(
 ) -> Component {
     Component {
         extra_args: args::judge(args, program, &at.key("extraArgs"), version, report),
-        extra_volumes: self::volumes(volumes, program, &at.key("extraVolumes"), report),
+        extra_volumes: volumes::judge(volumes, program, &at.key("extraVolumes"), report),
         ..Component::default()
     }
-}
-
-/// Names of the volumes the agent's own pods have.
-const OWN_VOLUMES: &[&str] = &[
-    "k8s-certs",
-    "ca-certs",
-    "kubeconfig",
-    "etcd-data",
-    "etcd-certs",
-    "flexvolume-dir",
-    "usr",
-];
-
-/// Where the agent's own volumes are: a pod with two on one path is refused.
-const fn own_mounts(program: Program) -> &'static [&'static str] {
-    const MANAGER: &str = "/etc/kubernetes/controller-manager.conf";
-    const SCHEDULER: &str = "/etc/kubernetes/scheduler.conf";
-    match program {
-        Program::ApiServer => &["/usr", "/etc/kubernetes/pki", "/etc/ssl/certs"],
-        Program::ControllerManager => &[
-            "/usr",
-            "/etc/kubernetes/pki",
-            "/etc/ssl/certs",
-            "/var/lib/kubelet/volumeplugins",
-            MANAGER,
-        ],
-        Program::Scheduler => &["/usr", SCHEDULER],
-        Program::Etcd => &["/usr", "/etc/kubernetes/pki/etcd", "/var/lib/etcd"],
-        Program::Kubelet => &[],
-    }
-}
-
-fn volumes(
-    sections: Vec<VolumeSection>,
-    program: Program,
-    at: &Path,
-    report: &mut Report<'_>,
-) -> Vec<HostVolume> {
-    let mut names = BTreeSet::new();
-    let mut mounts = BTreeSet::new();
-    let mut volumes = Vec::with_capacity(sections.len());
-    for (index, section) in sections.into_iter().enumerate() {
-        let at = at.index(index);
-        if let Err(fault) = check_label(&section.name) {
-            report.value(&at.key("name"), fault);
-        } else if OWN_VOLUMES.contains(&section.name.as_str()) {
-            let fault = Fault::new("is the name of a volume the agent adds");
-            report.value(&at.key("name"), fault.hint("choose another"));
-        } else if !names.insert(section.name.clone()) {
-            let fault = Fault::new("is the name of another volume");
-            report.value(&at.key("name"), fault.hint("choose another"));
-        }
-        for (key, path) in [
-            ("hostPath", &section.host_path),
-            ("mountPath", &section.mount_path),
-        ] {
-            if let Err(fault) = absolute(path) {
-                report.value(&at.key(key), fault);
-            }
-        }
-        let mount = section.mount_path.trim_end_matches('/').to_owned();
-        if own_mounts(program).contains(&mount.as_str()) {
-            let fault = Fault::new("is where the agent mounts a volume of its own");
-            report.value(&at.key("mountPath"), fault.hint("choose another path"));
-        } else if !mounts.insert(mount) {
-            let fault = Fault::new("is where another volume is mounted");
-            report.value(&at.key("mountPath"), fault.hint("choose another path"));
-        }
-        volumes.push(HostVolume {
-            name: section.name,
-            host_path: section.host_path,
-            mount_path: section.mount_path,
-            read_only: section.read_only,
-            path_type: section.path_type,
-        });
-    }
-    volumes
-}
-
-fn absolute(path: &str) -> Result<(), Fault> {
-    let climbs = path.split('/').any(|part| matches!(part, ".." | "."));
-    if !path.starts_with('/') || climbs || path.len() > 4096 || path.chars().any(char::is_control) {
-        return Err(Fault::new("is not an absolute path").hint("start with /, without . and .."));
-    }
-    if path.contains(':') {
-        return Err(Fault::new("contains a colon, which Kubernetes refuses"));
-    }
-    if path.trim_end_matches('/').is_empty() {
-        return Err(Fault::new("is the root itself").hint("name something below it"));
-    }
-    Ok(())
-}
-
-fn networking(
-    section: &NetworkingSection,
-    manager_args: &[Arg],
-    at: &Path,
-    report: &mut Report<'_>,
-) -> (Vec<IpNet>, Vec<IpNet>) {
-    let (pods_at, services_at) = (at.key("podSubnet"), at.key("serviceSubnet"));
-    let pods = stack(&section.pod_subnet, &pods_at, report);
-    let services = stack(&section.service_subnet, &services_at, report);
-    if let Err(fault) = check_subdomain(&section.dns_domain) {
-        report.value(&at.key("dnsDomain"), fault);
-    }
-    for range in &services {
-        if let Err(fault) = service_size(range) {
-            report.value(&services_at, fault);
-        }
-    }
-    for range in &pods {
-        if let Err(fault) = pod_size(range, pods.len() > 1, manager_args) {
-            report.value(&pods_at, fault);
-        }
-    }
-    if !report.sound(&pods_at) || !report.sound(&services_at) {
-        return (pods, services);
-    }
-    for pod in &pods {
-        let clash = services
-            .iter()
-            .find(|range| range.contains(pod) || pod.contains(*range));
-        if let Some(service) = clash {
-            let fault = Fault::new(format!("{pod} overlaps serviceSubnet {service}"));
-            report.value(&pods_at, fault.hint("choose ranges apart from each other"));
-        }
-    }
-    let families = |ranges: &[IpNet]| -> Vec<bool> {
-        ranges.iter().map(|range| range.addr().is_ipv4()).collect()
-    };
-    if families(&pods) != families(&services) {
-        let fault = Fault::new("has other address families than podSubnet");
-        report.value(
-            &services_at,
-            fault.hint("name the same families in the same order"),
-        );
-    }
-    (pods, services)
-}
-
-/// One range, or two of different families separated by a comma.
-fn stack(text: &str, at: &Path, report: &mut Report<'_>) -> Vec<IpNet> {
-    let mut ranges: Vec<IpNet> = Vec::new();
-    for part in text.split(',') {
-        match parse_range(part.trim()) {
-            Ok(range) if nobodys(&range) => {
-                let fault = Fault::new(format!("{range} is not for machines or pods to have"));
-                report.wrong(
-                    at,
-                    fault.hint("for example 10.244.0.0/16 or fd00:10:244::/56"),
-                );
-                return Vec::new();
-            }
-            Ok(range) => ranges.push(range),
-            Err(fault) => {
-                report.wrong(at, fault);
-                return Vec::new();
-            }
-        }
-    }
-    let dual = match ranges.as_slice() {
-        [_] => true,
-        [first, second] => first.addr().is_ipv4() != second.addr().is_ipv4(),
-        _ => false,
-    };
-    if !dual {
-        let fault = Fault::new("names more than one range of a family");
-        report.wrong(
-            at,
-            fault.hint("one range, or one IPv4 and one IPv6, with a comma"),
-        );
-        return Vec::new();
-    }
-    ranges
-}
-
-/// Loopback, link-local, multicast.
-fn nobodys(range: &IpNet) -> bool {
-    let ip = range.addr();
-    let link_local = match ip {
-        std::net::IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    ip.is_loopback() || ip.is_multicast() || link_local
-}
-
-/// The API server keeps a bitmap of at most 20 bits; DNS takes the tenth address.
-fn service_size(range: &IpNet) -> Result<(), Fault> {
-    let bits = range.max_prefix_len() - range.prefix_len();
-    let (least, most) = (range.max_prefix_len() - 20, range.max_prefix_len() - 4);
-    let hint = format!("/{least} to /{most}");
-    if bits > 20 {
-        return Err(Fault::new(format!("{range} is larger than 20 bits of addresses")).hint(hint));
-    }
-    if bits < 4 {
-        return Err(Fault::new(format!("{range} has fewer than 16 addresses")).hint(hint));
-    }
-    Ok(())
-}
-
-/// Every node gets a part: by default a /24 (IPv4) or /64 (IPv6), of at most 2^16 parts.
-fn pod_size(range: &IpNet, dual: bool, manager_args: &[Arg]) -> Result<(), Fault> {
-    let (of_family, default) = match range {
-        IpNet::V4(_) => ("node-cidr-mask-size-ipv4", 24),
-        IpNet::V6(_) => ("node-cidr-mask-size-ipv6", 64),
-    };
-    // The controller manager refuses the flags of the other case.
-    let flag = if dual {
-        of_family
-    } else {
-        "node-cidr-mask-size"
-    };
-    // A dual-stack controller manager ends on the flag that names no family.
-    if dual
-        && manager_args
-            .iter()
-            .any(|arg| arg.name == "node-cidr-mask-size")
-    {
-        let fault = Fault::new("is of both families, and node-cidr-mask-size is for one");
-        return Err(fault.hint("node-cidr-mask-size-ipv4 and node-cidr-mask-size-ipv6"));
-    }
-    let said = manager_args.iter().rev().find(|arg| arg.name == flag);
-    let said = said.and_then(|arg| arg.value.parse().ok());
-    let node = said
-        .filter(|node| *node <= range.max_prefix_len())
-        .unwrap_or(default);
-    if range.prefix_len() > node {
-        let fault = Fault::new(format!(
-            "{range} is smaller than one node's part, a /{node}"
-        ));
-        return Err(fault.hint(format!(
-            "a larger range, or {flag} in controllerManager.extraArgs"
-        )));
-    }
-    if node - range.prefix_len() > 16 {
-        let fault = Fault::new(format!("{range} holds more than 65536 parts of /{node}"));
-        return Err(fault.hint(format!("/{} or longer", node.saturating_sub(16))));
-    }
-    Ok(())
 }

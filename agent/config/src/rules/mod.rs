@@ -2,6 +2,7 @@
 
 mod args;
 mod cluster;
+mod duration;
 mod gates;
 mod host;
 mod kubelet;
@@ -11,6 +12,9 @@ mod manifests;
 mod network;
 mod runtime;
 mod secrets;
+mod subnets;
+mod virtual_ip;
+mod volumes;
 
 pub(crate) use manifests::holds_secret;
 pub(crate) use secrets::judge as secrets;
@@ -71,6 +75,8 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         cluster_name: cluster.name,
         cluster_id: cluster.id,
         control_plane_endpoint: cluster.endpoint?,
+        virtual_ip: cluster.virtual_ip,
+        start_timeout: cluster.start_timeout,
         kubernetes_version: version?,
         pod_subnets: cluster.pod_subnets,
         service_subnets: cluster.service_subnets,

@@ -9,6 +9,7 @@ mod role;
 mod runtime;
 mod san;
 mod version;
+mod virtual_ip;
 
 pub use component::{Arg, Component, HostVolume, NetworkAddon, PathType};
 pub use endpoint::Endpoint;
@@ -19,5 +20,6 @@ pub use role::Role;
 pub use runtime::{ComponentSource, Containerd, EMBEDDED_IMAGE, Mirror};
 pub use san::San;
 pub use version::KubernetesVersion;
+pub use virtual_ip::VirtualIp;
 
 pub(crate) use hostname::{check_label, check_subdomain};

@@ -64,9 +64,12 @@ pub struct ConfigArgs {
     /// The cluster's name.
     #[arg(long, value_name = "NAME")]
     pub name: String,
-    /// Where everyone reaches the Kubernetes API: HOST[:PORT].
-    #[arg(long, value_name = "ENDPOINT")]
-    pub endpoint: String,
+    /// Where everyone reaches the Kubernetes API: HOST[:PORT]. Without it the virtual IP.
+    #[arg(long, value_name = "ENDPOINT", required_unless_present = "virtual_ip")]
+    pub endpoint: Option<String>,
+    /// An address of the machines' network that nobody has: the control planes hold it by turns.
+    #[arg(long, value_name = "ADDRESS")]
+    pub virtual_ip: Option<String>,
     /// Control plane machines: HOSTNAME or HOSTNAME=ADDRESS, separated by commas.
     /// None are needed for further workers of a cluster that there is.
     #[arg(

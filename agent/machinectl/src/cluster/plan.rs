@@ -18,6 +18,10 @@ use crate::target::Node;
 const ALONE: &str = "10.0.2.15";
 /// A range for documentation: no network that a workstation reaches is hidden by it.
 const SHARED: &str = "198.51.100";
+/// Milliseconds between advertisements of a holder that is emulated, and late at times.
+const EMULATED_INTERVAL: u32 = 1000;
+/// Where several control planes are reached.
+const VIRTUAL: &str = "198.51.100.10";
 
 /// The machines: control planes, then workers.
 pub(super) fn machines(args: &CreateArgs) -> Result<State, Failure> {
@@ -88,6 +92,7 @@ pub(super) fn documents(
         .machines
         .first()
         .and_then(|first| first.address.as_deref());
+    let virtual_ip = (args.control_planes > 1).then_some(VIRTUAL);
     let described = state
         .machines
         .iter()
@@ -102,7 +107,8 @@ pub(super) fn documents(
         });
     let description = ClusterDescription {
         name: state.name.clone(),
-        endpoint: format!("{}:6443", first.unwrap_or(ALONE)),
+        endpoint: format!("{}:6443", virtual_ip.or(first).unwrap_or(ALONE)),
+        virtual_ip: virtual_ip.map(str::to_owned),
         kubernetes_version: args.kubernetes_version.clone(),
         nodes: described.collect(),
         // What this host's ports lead to.
@@ -119,7 +125,7 @@ pub(super) fn documents(
         .iter()
         .zip(&state.machines)
         .map(|(documents, machine)| {
-            let config = fitted(&documents.config, machine, &spared);
+            let config = fitted(&documents.config, machine, &spared, patience(state, speed));
             let config = config.map_err(|error| {
                 Failure::failed(format!("make the config of {}: {error}", machine.name))
             })?;
@@ -150,8 +156,21 @@ fn spared(args: &CreateArgs, speed: Speed) -> Vec<(&'static str, &'static str)> 
     all
 }
 
+/// What an emulated control plane takes to start, in seconds: kubeadm's four minutes by how slow it is,
+/// and by how many share this host's processors.
+fn patience(state: &State, speed: Speed) -> Option<u64> {
+    let machines = u64::try_from(state.machines.len()).unwrap_or(1);
+    let seconds = speed.deadline(240 * machines).as_secs();
+    (!speed.kvm).then(|| seconds.clamp(240, 3600))
+}
+
 /// The document as this machine needs it.
-fn fitted(config: &str, machine: &Machine, spared: &[(&str, &str)]) -> Result<String, String> {
+fn fitted(
+    config: &str,
+    machine: &Machine,
+    spared: &[(&str, &str)],
+    patience: Option<u64>,
+) -> Result<String, String> {
     let mut value: Value = serde_saphyr::from_str(config).map_err(|error| error.to_string())?;
     // Two cards: one to this host, one to the other machines.
     if let Some(address) = &machine.address {
@@ -165,6 +184,12 @@ fn fitted(config: &str, machine: &Machine, spared: &[(&str, &str)]) -> Result<St
     if value["machine"]["role"] == "controlplane" {
         for (component, name) in spared {
             value["cluster"][component]["extraArgs"] = json!([{ "name": name, "value": "false" }]);
+        }
+        if let Some(seconds) = patience {
+            value["cluster"]["apiServer"]["timeoutForControlPlane"] = format!("{seconds}s").into();
+        }
+        if value["cluster"]["virtualIP"].is_object() && patience.is_some() {
+            value["cluster"]["virtualIP"]["advertIntervalMilliseconds"] = EMULATED_INTERVAL.into();
         }
     }
     serde_saphyr::to_string(&value).map_err(|error| error.to_string())

@@ -104,7 +104,7 @@ fn nodes(args: &GenConfigArgs) -> Result<(Vec<NodeDescription>, Vec<Node>), Fail
 fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescription {
     ClusterDescription {
         name: args.name.clone(),
-        endpoint: endpoint(&args.endpoint),
+        endpoint: endpoint(args.endpoint.as_ref().or(args.virtual_ip.as_ref())),
         kubernetes_version: args.kubernetes_version.clone(),
         nodes,
         cert_sans: args.cert_sans.clone(),
@@ -115,11 +115,13 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
         image: args.image.clone(),
         allow_scheduling_on_control_planes: args.allow_scheduling_on_control_planes,
         node_subnets: args.node_subnets.clone(),
+        virtual_ip: args.virtual_ip.clone(),
     }
 }
 
 /// With Kubernetes' port where none is given. What makes no sense is refused with the whole document.
-fn endpoint(text: &str) -> String {
+fn endpoint(text: Option<&String>) -> String {
+    let text = text.map_or("", String::as_str);
     let read = text.parse::<Endpoint>();
     read.map_or_else(|_| text.to_owned(), |endpoint| endpoint.to_string())
 }
@@ -143,10 +145,12 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
         return Err(Failure::usage("a new cluster has no control plane machine")
             .next("add --control-planes, or --secrets with those of the cluster to join"));
     }
-    if args.control_planes.len() > 1 {
+    let endpoint = endpoint(args.endpoint.as_ref());
+    let address = endpoint.parse::<Endpoint>().is_ok_and(|e| e.ip().is_some());
+    if args.control_planes.len() > 1 && args.virtual_ip.is_none() && address {
         crate::tell!(
-            "warning: nothing moves the endpoint between control planes yet: it must lead to one \
-             that runs; give exactly one of them the order to bootstrap"
+            "warning: the endpoint has to lead to a control plane that runs: {endpoint} should be a \
+             load balancer's; or let them hold an address by turns, --virtual-ip ADDRESS"
         );
     }
     let documents = make::documents(
@@ -247,7 +251,7 @@ mod tests {
             ("[fd00::1]:1", "[fd00::1]:1"),
             ("fd00::1:6443", "fd00::1:6443"),
         ] {
-            assert_eq!(endpoint(text), want);
+            assert_eq!(endpoint(Some(&text.to_owned())), want);
         }
     }
 }

@@ -35,11 +35,7 @@ fn rendered(args: &RenderArgs, document: &Document) -> Result<Vec<RenderedFile>,
             .next("name the cluster's secrets: --secrets FILE")
     })?;
     let address = node_ip(args, config);
-    let facts = HostFacts {
-        node_ip: address,
-        addresses: vec![address],
-        resolv_conf_stub: true,
-    };
+    let facts = HostFacts::at(address);
     let desired = Desired::new(config, secrets, &facts, None, None);
     let mut files: Vec<RenderedFile> = desired.files().cloned().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));

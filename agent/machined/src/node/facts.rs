@@ -27,35 +27,43 @@ pub fn set_hostname(name: &str) -> Result<(), NodeError> {
     })
 }
 
-/// Addresses of links that are up, loopback and link-local ones left out; the
-/// node's own among them, or the unspecified address while there is none.
+/// Addresses of links that are up, loopback and link-local ones left out, and the one that control
+/// planes hold by turns; the node's own among them, or the unspecified address while there is none.
 pub fn look(config: &MachineConfig) -> HostFacts {
-    let addresses = addresses();
+    let borrowed = config.virtual_ip().map(|wish| wish.address);
+    let all = interfaces().filter(|(_, ip)| Some(*ip) != borrowed);
+    let all: Vec<(String, IpAddr)> = all.collect();
+    let addresses: Vec<IpAddr> = all.iter().map(|(_, ip)| *ip).collect();
     let node_ip = choose_node_ip(config, &addresses).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let has_it = all.into_iter().find(|(_, ip)| *ip == node_ip);
     HostFacts {
         node_ip,
+        interface: has_it.map(|(name, _)| name),
         addresses,
+        control_planes: Vec::new(),
         resolv_conf_stub: true,
     }
 }
 
 /// As in [`look`], in the kernel's order, bridges of the pod network left out.
 pub fn addresses() -> Vec<IpAddr> {
-    let Ok(all) = getifaddrs() else {
-        return Vec::new();
-    };
+    interfaces().map(|(_, ip)| ip).collect()
+}
+
+fn interfaces() -> impl Iterator<Item = (String, IpAddr)> {
+    let all = getifaddrs().into_iter().flatten();
     all.filter(|a| {
         a.flags.contains(InterfaceFlags::IFF_UP) && !a.flags.contains(InterfaceFlags::IFF_LOOPBACK)
     })
     .filter(|a| !a.interface_name.starts_with("cni") && !a.interface_name.starts_with("veth"))
-    .filter_map(|a| a.address)
-    .filter_map(|address| {
+    .filter_map(|a| {
+        let address = a.address?;
         let v4 = address.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))?;
+        Some((a.interface_name, ip))
     })
-    .filter(|ip| match ip {
+    .filter(|(_, ip)| match ip {
         IpAddr::V4(v4) => !v4.is_link_local(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local(),
     })
-    .collect()
 }

@@ -107,6 +107,11 @@ pub fn set_note(path: &Path, text: &str) -> Result<(), NodeError> {
     })
 }
 
+/// As if it had never been taken.
+pub fn forget_note(path: &Path) -> Result<(), NodeError> {
+    remove(&path.display().to_string())
+}
+
 pub(super) fn make_parent(path: &Path, file_mode: u32) -> std::io::Result<()> {
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let mode = if file_mode & 0o077 == 0 { 0o700 } else { 0o755 };

@@ -134,6 +134,11 @@ impl Systemd {
         self.job("reload", unit).await
     }
 
+    /// Stops a unit; one that does not run is stopped.
+    pub async fn stop(&self, unit: &str) -> Result<(), NodeError> {
+        self.job("stop", unit).await
+    }
+
     /// The names of units whose state may matter now: those whose job has ended,
     /// and those that failed, which no job announces. Ends with the connection.
     pub async fn changes(&self) -> zbus::Result<impl futures_util::Stream<Item = String> + use<>> {
@@ -162,6 +167,7 @@ impl Systemd {
             let (name, mode) = (unit.to_owned(), "replace".to_owned());
             let job = match operation {
                 "restart" => manager.restart_unit(name, mode).await?,
+                "stop" => manager.stop_unit(name, mode).await?,
                 "reload" => manager.reload_or_restart_unit(name, mode).await?,
                 _ => manager.start_unit(name, mode).await?,
             };

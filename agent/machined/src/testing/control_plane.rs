@@ -195,9 +195,8 @@ fn documents(address: IpAddr) -> [Bundle; 2] {
 
 fn desired(bundle: &Bundle, address: IpAddr) -> Desired {
     let facts = HostFacts {
-        node_ip: address,
-        addresses: vec![address],
         resolv_conf_stub: false,
+        ..HostFacts::at(address)
     };
     let secrets = bundle.secrets.as_ref().unwrap();
     let expires = SystemTime::now() + TOKEN_LIFETIME;

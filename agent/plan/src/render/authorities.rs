@@ -2,8 +2,8 @@
 
 use machine_config::{CaPair, ClusterSecrets, MachineConfig, Role};
 
-use super::PKI;
 use super::kubeconfig::bootstrap_kubeconfig;
+use super::{PKI, load_balancer_url};
 use crate::files::RenderedFile;
 
 /// With what a worker's kubelet asks for its first certificate.
@@ -58,7 +58,7 @@ fn worker(config: &MachineConfig, secrets: &ClusterSecrets) -> Vec<RenderedFile>
     if let Some(token) = &secrets.bootstrap_token {
         let text = bootstrap_kubeconfig(
             config.cluster_name(),
-            &config.control_plane_endpoint().url(),
+            &load_balancer_url(),
             &secrets.kubernetes_ca.certificate,
             token,
         );

@@ -107,8 +107,6 @@ pub const KUBELET_FAIL_CGROUP_V1: Gate = since(31);
 pub const CLUSTER_WIDE_RESOLV_CONF: Gate = until(31);
 /// Both families may be given as `node-ip`.
 pub const KUBELET_TWO_NODE_IPS: Gate = since(21);
-/// The kubelet of a control plane asks the API server beside it, not the cluster's endpoint.
-pub const KUBELET_LOCAL_API_SERVER: Gate = since(33);
 
 // --- objects in the cluster ---
 

@@ -13,7 +13,7 @@ use machine_pki::{AuthorityKind, LeafRequest, Usage};
 use serde::Serialize;
 
 use super::organizations as groups;
-use super::{API_PORT, KUBERNETES, PKI, gates};
+use super::{API_PORT, KUBERNETES, PKI, gates, load_balancer_url};
 use crate::facts::HostFacts;
 
 /// A certificate that this node makes, signs and keeps.
@@ -98,6 +98,9 @@ pub fn machine_api_leaf(config: &MachineConfig, addresses: &[IpAddr]) -> LeafReq
     names.add(config.cert_sans());
     if config.role().is_control_plane() {
         names.add_endpoint(config);
+        names
+            .ips
+            .extend(config.virtual_ip().map(|wish| wish.address));
     }
     let groups = vec![MACHINE_GROUP.to_owned()];
     let request = names.into_request(config.hostname().as_str(), groups, Usage::Both);
@@ -186,6 +189,11 @@ fn api_server(config: &MachineConfig, facts: &HostFacts) -> LeafRequest {
         .ips
         .extend(config.service_subnets().first().and_then(first_address));
     names.add_endpoint(config);
+    // Through this node's load balancer.
+    names.add_loopback();
+    names
+        .ips
+        .extend(config.virtual_ip().map(|wish| wish.address));
     names.add(&config.api_server().cert_sans);
     names.into_request("kube-apiserver", Vec::new(), Usage::Server)
 }
@@ -196,15 +204,12 @@ fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     // Controller manager and scheduler keep to the API server of their own version, beside them.
     let port = API_PORT;
     let local = format!("https://{}", std::net::SocketAddr::new(facts.node_ip, port));
-    let kubelet_server = if gates::KUBELET_LOCAL_API_SERVER.holds(version) {
-        &local
-    } else {
-        &everyone
-    };
+    // Also while the API server beside it is not ready.
+    let balanced = load_balancer_url();
     let node = node_user(config.hostname().as_str());
     let mut table = vec![
         ("admin.conf", "kubernetes-admin", groups::ADMIN, &everyone),
-        ("kubelet.conf", node.as_str(), groups::NODES, kubelet_server),
+        ("kubelet.conf", node.as_str(), groups::NODES, &balanced),
         (
             "controller-manager.conf",
             "system:kube-controller-manager",

@@ -20,12 +20,7 @@ fn config(role: &str, version: &str) -> MachineConfig {
 }
 
 fn facts() -> HostFacts {
-    let node_ip = "192.0.2.10".parse().unwrap();
-    HostFacts {
-        node_ip,
-        addresses: vec![node_ip],
-        resolv_conf_stub: true,
-    }
+    HostFacts::at("192.0.2.10".parse().unwrap())
 }
 
 fn find(version: &str, name: &str) -> Option<Leaf> {
@@ -75,7 +70,7 @@ fn a_worker_gets_one_certificate_and_a_token() {
         files[1]
             .content
             .expose()
-            .contains("server: https://192.0.2.100:6443\n")
+            .contains("server: https://127.0.0.1:7445\n")
     );
     assert!(
         files[1]
@@ -99,16 +94,14 @@ fn the_all_powerful_kubeconfig_has_a_name_of_its_own_from_1_29() {
 }
 
 #[test]
-fn the_kubelet_asks_its_own_api_server_from_1_33() {
-    let server = |version| {
-        find(version, "kubelet.conf")
-            .unwrap()
-            .server()
-            .unwrap()
-            .to_owned()
-    };
-    assert_eq!(server("v1.32.0"), "https://192.0.2.100:6443");
-    assert_eq!(server("v1.33.0"), "https://192.0.2.10:6443");
+fn the_kubelet_asks_the_load_balancer_beside_it() {
+    let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+    for version in ["v1.20.2", "v1.33.0"] {
+        let kubelet = find(version, "kubelet.conf").unwrap();
+        assert_eq!(kubelet.server(), Some("https://127.0.0.1:7445"));
+        let server = find(version, "apiserver").unwrap();
+        assert!(server.request.ips.contains(&loopback));
+    }
 }
 
 #[test]

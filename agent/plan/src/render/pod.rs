@@ -1,8 +1,9 @@
 //! The pod around a control-plane component, as kubeadm builds it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use machine_config::{HostVolume, KubernetesVersion};
+use machine_config::{HostVolume, MachineConfig};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -111,21 +112,23 @@ pub(super) struct Component {
 }
 
 impl Component {
-    /// The manifest's file. `owner` is what makes the pod this node's: cluster and node.
+    /// The manifest's file. Cluster and node make the pod this node's.
     #[must_use]
-    pub(super) fn file(mut self, version: KubernetesVersion, owner: (&str, &str)) -> RenderedFile {
+    pub(super) fn file(mut self, config: &MachineConfig) -> RenderedFile {
+        let owner = (config.cluster_id(), config.hostname().as_str());
         if self.program.from_host {
             let kind = machine_config::PathType::Directory;
             self.mounts.add("usr", "/usr", true, kind);
         }
         let path = format!("{MANIFESTS}/{}.yaml", self.name);
-        let mut pod = self.pod(version);
+        let mut pod = self.pod(config);
         let uid = uid(&pod, owner, self.name);
         pod["metadata"]["uid"] = uid.into();
         RenderedFile::private(path, to_yaml(&pod))
     }
 
-    fn pod(&self, version: KubernetesVersion) -> Value {
+    fn pod(&self, config: &MachineConfig) -> Value {
+        let version = *config.kubernetes_version();
         let mut metadata = json!({
             "name": self.name,
             "namespace": "kube-system",
@@ -139,7 +142,7 @@ impl Component {
                 .collect::<Map<_, _>>()
                 .into();
         }
-        let mut spec = json!({ "containers": [self.container(version)], "hostNetwork": true });
+        let mut spec = json!({ "containers": [self.container(config)], "hostNetwork": true });
         if gates::POD_PRIORITY.holds(version) {
             spec["priority"] = SYSTEM_NODE_CRITICAL.into();
         }
@@ -151,7 +154,7 @@ impl Component {
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec })
     }
 
-    fn container(&self, version: KubernetesVersion) -> Value {
+    fn container(&self, config: &MachineConfig) -> Value {
         let mut command = vec![self.program.path.clone()];
         command.extend(self.args.iter().cloned());
         let requests: Map<String, Value> = self
@@ -165,14 +168,14 @@ impl Component {
             "imagePullPolicy": self.program.pull_policy,
             "command": command,
         });
-        let named = gates::NAMED_PROBE_PORT.holds(version);
+        let named = gates::NAMED_PROBE_PORT.holds(*config.kubernetes_version());
         if named {
             let port = self.probes.port;
             container["ports"] =
                 json!([{ "name": PROBE_PORT, "containerPort": port, "protocol": "TCP" }]);
         }
         container["resources"] = json!({ "requests": requests });
-        for (name, probe) in self.probes.all(named) {
+        for (name, probe) in self.probes.all(named, config.start_timeout()) {
             container[name] = probe;
         }
         container["volumeMounts"] = self.mounts.mounts().into();
@@ -181,14 +184,18 @@ impl Component {
 }
 
 impl Probes {
-    /// kubeadm's timings. The startup probe's 24 failures of 10 s each are its 4 minutes of
-    /// patience with a control plane that comes up.
-    fn all(&self, named: bool) -> Vec<(&'static str, Value)> {
+    /// kubeadm's timings, also in how the startup probe's failures follow from the patience with a
+    /// control plane that comes up.
+    fn all(&self, named: bool, patience: Duration) -> Vec<(&'static str, Value)> {
         let mut probes = vec![("livenessProbe", self.probe(self.live, named, 10, 8, 10))];
         if let Some(ready) = self.ready {
             probes.push(("readinessProbe", self.probe(ready, named, 0, 3, 1)));
         }
-        probes.push(("startupProbe", self.probe(self.startup, named, 10, 24, 10)));
+        let failures = u32::try_from(patience.as_secs().div_ceil(10)).unwrap_or(u32::MAX);
+        probes.push((
+            "startupProbe",
+            self.probe(self.startup, named, 10, failures, 10),
+        ));
         probes
     }
 

@@ -32,8 +32,6 @@ pub fn static_pods(
     etcd: &EtcdWish,
     encrypt_secrets: bool,
 ) -> Vec<RenderedFile> {
-    let version = *config.kubernetes_version();
-    let owner = owner(config);
     [
         etcd::member(config, facts, etcd),
         api_server(config, facts, encrypt_secrets),
@@ -41,18 +39,14 @@ pub fn static_pods(
         scheduler(config),
     ]
     .into_iter()
-    .map(|component| component.file(version, owner))
+    .map(|component| component.file(config))
     .collect()
 }
 
 /// etcd's manifest alone.
 #[must_use]
 pub fn etcd_pod(config: &MachineConfig, facts: &HostFacts, etcd: &EtcdWish) -> RenderedFile {
-    etcd::member(config, facts, etcd).file(*config.kubernetes_version(), owner(config))
-}
-
-fn owner(config: &MachineConfig) -> (&str, &str) {
-    (config.cluster_id(), config.hostname().as_str())
+    etcd::member(config, facts, etcd).file(config)
 }
 
 pub(super) fn pki(name: &str) -> String {
@@ -137,6 +131,8 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("service-account-key-file", pki("sa.pub"));
     args.set("service-account-signing-key-file", pki("sa.key"));
     args.set("service-cluster-ip-range", join(config.service_subnets()));
+    // Told to end, it is unready at once and serves on until every load balancer has seen so.
+    args.set("shutdown-delay-duration", "5s");
     args.set("tls-cert-file", pki("apiserver.crt"));
     args.set("tls-private-key-file", pki("apiserver.key"));
 

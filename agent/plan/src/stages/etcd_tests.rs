@@ -12,11 +12,7 @@ fn desired(joined: Option<&Membership>) -> Desired {
     let document = DOCUMENT.replace("hostname: w1", "hostname: own");
     let bundle = machine_config::read(document.as_bytes()).unwrap();
     let address = "192.0.2.9".parse().unwrap();
-    let facts = HostFacts {
-        node_ip: address,
-        addresses: vec![address],
-        resolv_conf_stub: true,
-    };
+    let facts = HostFacts::at(address);
     Desired::new(
         &bundle.config,
         &bundle.secrets.unwrap(),

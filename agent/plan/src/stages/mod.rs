@@ -2,6 +2,7 @@
 
 mod certs;
 mod cluster;
+mod endpoint;
 mod etcd;
 mod host;
 mod node;
@@ -29,6 +30,8 @@ pub enum Stage {
     Certs,
     /// containerd.
     Runtime,
+    /// This node's load balancer, and the virtual IP.
+    Endpoint,
     /// etcd's static pod.
     Etcd,
     /// The API server's.
@@ -60,6 +63,7 @@ impl Stage {
             Self::Host => "host",
             Self::Certs => "certs",
             Self::Runtime => "runtime",
+            Self::Endpoint => "endpoint",
             Self::Etcd => "etcd",
             Self::ControlPlane => "control-plane",
             Self::Kubelet => "kubelet",
@@ -88,10 +92,11 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 14] = [
+const TABLE: [(Stage, &[Stage], Rule); 15] = [
     (Stage::Host, &[], host::plan),
     (Stage::Certs, &[Stage::Host], certs::plan),
     (Stage::Runtime, &[Stage::Host], units::runtime),
+    (Stage::Endpoint, &[Stage::Certs], endpoint::plan),
     (Stage::Etcd, &[Stage::Certs], etcd::plan),
     (Stage::ControlPlane, &[Stage::Etcd], pods::control_plane),
     (

@@ -13,10 +13,29 @@ pub(super) fn runtime(look: &Look<'_>) -> Verdict {
     supervise(look, unit, &unit.inputs)
 }
 
+/// A unit that takes what is new while it goes on.
+pub(super) fn reloaded(look: &Look<'_>, unit: &Unit) -> Verdict {
+    let seen = look.observed.units.get(unit.name).and_then(Probe::seen);
+    let runs = seen.is_some_and(|seen| seen.active_state == "active" && seen.inputs.is_some());
+    let restart = supervise(look, unit, &unit.inputs);
+    let Verdict::Act { actions } = restart else {
+        return restart;
+    };
+    let gentle = |action| match action {
+        Action::RestartUnit { unit, inputs } if runs => Action::ReloadUnit { unit, inputs },
+        other => other,
+    };
+    Verdict::act(actions.into_iter().map(gentle).collect())
+}
+
 pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
     let unit = &look.desired.kubelet;
     if look.desired.role != Role::Worker {
-        return supervise(look, unit, &unit.inputs);
+        // Alone it would ask in vain, several times a second, for a cluster that is not there.
+        return match told_inputs(look, unit.name, &unit.inputs) || has_pods(look) {
+            true => supervise(look, unit, &unit.inputs),
+            false => Verdict::wait("there is no pod of the control plane to run yet"),
+        };
     }
     let certificate = &look.observed.kubelet_certificate;
     let by_token = format!("{} by token", unit.inputs);
@@ -42,6 +61,15 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
         }
     }
     supervise(look, unit, inputs)
+}
+
+/// Whether a manifest of this control plane is there. etcd's is the first.
+fn has_pods(look: &Look<'_>) -> bool {
+    let pods = look.desired.etcd.iter().chain(&look.desired.api_server);
+    pods.into_iter().any(|file| {
+        let seen = look.observed.files.get(&file.path);
+        seen.is_some_and(|seen| *seen != Probe::Absent)
+    })
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had

@@ -492,11 +492,7 @@ fn given(index: usize) -> &'static Given {
         let address = format!("192.0.2.{}", index + 1)
             .parse()
             .expect("an address");
-        let facts = HostFacts {
-            node_ip: address,
-            addresses: vec![address],
-            resolv_conf_stub: true,
-        };
+        let facts = HostFacts::at(address);
         let desired = Arc::new(desired(&bundle, &facts, None));
         Given {
             bundle,

@@ -47,9 +47,12 @@ pub(crate) fn facts(config: &MachineConfig) -> HostFacts {
         .collect();
     let node_ip = addresses.first().copied().unwrap_or(fallback);
     HostFacts {
-        node_ip,
+        interface: Some("eth0".to_owned()),
         addresses,
-        resolv_conf_stub: true,
+        control_planes: ["192.0.2.11", "192.0.2.12"]
+            .map(|ip| ip.parse().unwrap())
+            .into(),
+        ..HostFacts::at(node_ip)
     }
 }
 
@@ -66,6 +69,8 @@ pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
     let mut files = render::host(config);
     files.extend(render::containerd(config));
     files.extend(render::kubelet(config, &facts));
+    files.extend(render::haproxy(config, &facts));
+    files.extend(render::keepalived(config, &facts).into_iter().flatten());
     if *config.network_addon() == NetworkAddon::Bridge {
         files.push(render::cni(config, config.pod_subnets()));
     }

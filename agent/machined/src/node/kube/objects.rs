@@ -112,6 +112,12 @@ pub struct PodStatus {
     pub phase: String,
 }
 
+/// Labels that no kubelet may set; the second is all that kubeadm sets before 1.20.
+const CONTROL_PLANE: [&str; 2] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+];
+
 impl Node {
     /// Its condition of readiness, once it has one.
     pub fn ready(&self) -> Option<&Condition> {
@@ -123,6 +129,9 @@ impl Node {
         let addresses = self.status.addresses.iter();
         PeerSeen {
             name: self.metadata.name.clone(),
+            control_plane: CONTROL_PLANE
+                .iter()
+                .any(|label| self.metadata.labels.contains_key(*label)),
             addresses: addresses
                 .filter(|a| a.kind == "InternalIP")
                 .filter_map(|a| a.address.parse().ok())

@@ -53,9 +53,8 @@ impl Machine {
 
     fn facts(&self) -> HostFacts {
         HostFacts {
-            node_ip: self.address,
-            addresses: vec![self.address],
             resolv_conf_stub: false,
+            ..HostFacts::at(self.address)
         }
     }
 

@@ -1,0 +1,102 @@
+//! The load balancer of this node: one address on loopback, behind it every API server that is ready.
+
+use std::net::{IpAddr, SocketAddr};
+
+use machine_config::MachineConfig;
+
+use super::{API_PORT, PKI};
+use crate::facts::HostFacts;
+use crate::files::RenderedFile;
+
+const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+
+/// Where it listens, on loopback alone.
+pub const LOAD_BALANCER_PORT: u16 = 7445;
+
+/// haproxy's configuration. Connections that exist outlive a change of this file.
+#[must_use]
+pub fn haproxy(config: &MachineConfig, facts: &HostFacts) -> Vec<RenderedFile> {
+    vec![RenderedFile::public(CONFIG, text(&servers(config, facts)))]
+}
+
+/// The API server where this node's clients find it.
+#[must_use]
+pub fn load_balancer_url() -> String {
+    format!("https://127.0.0.1:{LOAD_BALANCER_PORT}")
+}
+
+/// A worker asks all alike, and where the endpoint leads while it knows no other. A control plane
+/// keeps to its own API server, and asks the others while that is not ready.
+fn servers(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
+    let control_planes = &facts.control_planes;
+    let own = config.role().is_control_plane().then_some(facts.node_ip);
+    let mut servers: Vec<String> = own
+        .iter()
+        .map(|ip| format!("self {}", SocketAddr::new(*ip, API_PORT)))
+        .collect();
+    for ip in control_planes.iter().filter(|ip| Some(**ip) != own) {
+        let name = ip.to_string().replace([':', '.'], "-");
+        let backup = if own.is_some() { " backup" } else { "" };
+        let at = SocketAddr::new(*ip, API_PORT);
+        servers.push(format!("cp-{name} {at}{backup}"));
+    }
+    let endpoint = config.control_plane_endpoint();
+    let known = |ip: IpAddr| endpoint.port() == API_PORT && control_planes.contains(&ip);
+    if own.is_none() && !endpoint.ip().is_some_and(known) {
+        let backup = if servers.is_empty() { "" } else { " backup" };
+        // A name is looked up again and again, and never waited for at the start.
+        let lookup = match endpoint.ip() {
+            Some(_) => "",
+            None => " init-addr none resolvers system",
+        };
+        servers.push(format!("endpoint {endpoint}{lookup}{backup}"));
+    }
+    servers
+}
+
+/// The checks see what a client sees: TLS by the cluster's authority, and `/readyz`. Who refuses
+/// strangers there (401, 403) serves. A server that is not ready any more gets no new connections; those
+/// that exist are its own to end. One that is gone without a word is noticed by the kernel: data that
+/// is not acknowledged for 10 s, or three probes of an idle connection.
+fn text(servers: &[String]) -> String {
+    let mut text = format!(
+        "global
+    log stdout format raw daemon notice
+
+resolvers system
+    parse-resolv-conf
+
+defaults
+    mode tcp
+    log global
+    timeout connect 1s
+    timeout check 2s
+    timeout client 1h
+    timeout server 1h
+    retries 3
+    option redispatch 1
+    option clitcpka
+    option srvtcpka
+    srvtcpka-idle 10s
+    srvtcpka-intvl 3s
+    srvtcpka-cnt 3
+
+frontend kube-apiserver
+    bind 127.0.0.1:{LOAD_BALANCER_PORT}
+    default_backend kube-apiserver
+
+backend kube-apiserver
+    balance leastconn
+    option allbackups
+    option httpchk
+    http-check send meth GET uri /readyz ver HTTP/1.1 hdr host kubernetes
+    http-check expect rstatus ^(200|401|403)$
+    default-server check check-ssl check-sni kubernetes check-alpn http/1.1 verify required \
+verifyhost kubernetes ca-file {PKI}/ca.crt inter 2s fastinter 500ms downinter 1s fall 2 rise 1 tcp-ut 10s
+"
+    );
+    for server in servers {
+        text.push_str(&format!("    server {server}\n"));
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! Where this machine's clients find the API: the load balancer on every node, and the address that
+//! control planes hold by turns. Both are units of their own, which live on while the agent is away.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use machine_config::Role;
+
+use super::{Look, removals, units};
+use crate::action::Action;
+use crate::desired::VIRTUAL_IP;
+use crate::observed::{PeerSeen, Probe};
+use crate::verdict::Verdict;
+
+pub(super) fn plan(look: &Look<'_>) -> Verdict {
+    let desired = look.desired;
+    if let Some(addresses) = control_planes(look).filter(|known| *known != desired.control_planes) {
+        return Verdict::act(vec![Action::KeepControlPlanes { addresses }]);
+    }
+    match units::reloaded(look, &desired.load_balancer) {
+        Verdict::Settled => {}
+        other => return other,
+    }
+    match &desired.virtual_ip {
+        Some(unit) => units::reloaded(look, unit),
+        None => stopped(look),
+    }
+}
+
+/// All that the cluster knows, sorted; `None` where nothing new can be said. A list is taken as a whole:
+/// a machine is a control plane until its node is deleted, however long it is silent.
+fn control_planes(look: &Look<'_>) -> Option<Vec<IpAddr>> {
+    let Probe::Seen(peers) = &look.observed.peers else {
+        return None;
+    };
+    let own = *look.observed.node_ip.seen()?;
+    let here = (look.desired.role == Role::ControlPlane).then_some(own);
+    let address = |peer: &PeerSeen| {
+        let same = |ip: &&IpAddr| ip.is_ipv4() == own.is_ipv4();
+        peer.addresses.iter().find(same).copied()
+    };
+    let others = peers.iter().filter(|p| p.control_plane).filter_map(address);
+    let all: BTreeSet<IpAddr> = others.chain(here).collect();
+    (!all.is_empty()).then(|| all.into_iter().collect())
+}
+
+/// A document before this one may have had a virtual IP.
+fn stopped(look: &Look<'_>) -> Verdict {
+    // A machine whose address is away for a moment has not changed its mind.
+    if look.observed.node_ip.seen().is_none() {
+        return Verdict::wait("this machine has no address yet");
+    }
+    let mut actions = removals(look, "/etc/keepalived/");
+    if !actions.is_empty() {
+        let unit = VIRTUAL_IP.to_owned();
+        // Its files go last: they are what tells of it.
+        actions.insert(0, Action::StopUnit { unit });
+    }
+    Verdict::act(actions)
+}
