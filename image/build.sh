@@ -69,6 +69,8 @@ assemble() {
         cp -a "$base/root/etc/$path" "$etc/"
     done
     rm -rf "$etc/ssl/private"
+    # keepalived does not start without this list of its build's options.
+    install -D -m 644 "$base/root/etc/keepalived/keepalived.config-opts" -t "$etc/keepalived"
     printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n' >"$etc/nsswitch.conf"
     printf '127.0.0.1 localhost\n::1 localhost\n' >"$etc/hosts"
     : >"$etc/machine-id" # empty, not absent: the id comes from the firmware, and no boot is a "first" one

@@ -25,12 +25,13 @@ pub const VIRTUAL_IP: &str = "keepalived.service";
 
 /// Where a file can only be ours, `*` for any name: one that is there and not wanted is of an earlier
 /// document, and goes.
-pub const OURS: [&str; 6] = [
+pub const OURS: [&str; 7] = [
     "/etc/systemd/network/10-machined-*.network",
     "/etc/systemd/resolved.conf.d/90-machined.conf",
     "/etc/systemd/timesyncd.conf.d/90-machined.conf",
     "/etc/containerd/certs.d/*/hosts.toml",
-    "/etc/keepalived/*",
+    "/etc/keepalived/keepalived.conf",
+    "/etc/keepalived/readyz.env",
     CNI_FILE,
 ];
 

@@ -58,3 +58,7 @@ fn stopped(look: &Look<'_>) -> Verdict {
     }
     Verdict::act(actions)
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;
