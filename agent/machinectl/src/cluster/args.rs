@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use serde::{Deserialize, Serialize};
 
 use crate::args::Output;
 
@@ -11,6 +12,17 @@ use crate::args::Output;
 pub enum ClusterCommand {
     /// Boot virtual machines, enrol them, and wait until all are Ready nodes.
     Create(CreateArgs),
+    /// Cut the power of one of its machines.
+    Stop {
+        /// The cluster.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The machine.
+        #[arg(value_name = "MACHINE")]
+        machine: String,
+    },
+    /// Power a machine on again.
+    Start(StartArgs),
     /// List local clusters.
     List {
         /// How to print.
@@ -43,6 +55,15 @@ pub struct CreateArgs {
     /// The Kubernetes version that the image holds.
     #[arg(long, value_name = "VERSION", default_value = "v1.20.2")]
     pub kubernetes_version: String,
+    /// What each machine has.
+    #[command(flatten)]
+    pub size: Size,
+}
+
+/// What a virtual machine has.
+#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Size {
     /// Memory of a machine, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1024..))]
     pub memory: u32,
@@ -52,4 +73,19 @@ pub struct CreateArgs {
     /// Disk of a machine, in GiB. It takes room only as it fills.
     #[arg(long, value_name = "GIB", default_value_t = 12, value_parser = clap::value_parser!(u16).range(8..))]
     pub disk: u16,
+}
+
+/// `cluster start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The cluster.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The machine.
+    #[arg(value_name = "MACHINE")]
+    pub machine: String,
+    /// On an empty disk, as a machine that was replaced: it is enrolled with its own config again, and
+    /// waited for until its node is Ready.
+    #[arg(long)]
+    pub wipe: bool,
 }

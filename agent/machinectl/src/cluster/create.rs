@@ -11,7 +11,7 @@ use super::args::CreateArgs;
 use super::image::Image;
 use super::plan;
 use super::probe::{self, Speed};
-use super::state::{self, Machine, State};
+use super::state::{self, Boots, Machine, State};
 use super::vm::{self, Place, Start};
 use crate::args::Common;
 use crate::context::Context;
@@ -33,12 +33,12 @@ const ACCEPT_SECONDS: u64 = 60;
 const READY_SECONDS: u64 = 300;
 
 /// A cluster on its way.
-struct Making<'a> {
-    folder: &'a Path,
-    state: State,
-    session: Session,
-    speed: Speed,
-    began: Instant,
+pub(super) struct Making<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) state: State,
+    pub(super) session: Session,
+    pub(super) speed: Speed,
+    pub(super) began: Instant,
 }
 
 /// Makes a local cluster.
@@ -57,18 +57,27 @@ pub(super) async fn run(common: &Common, args: &CreateArgs) -> Result<(), Failur
     progress.tell("speed", "trying a small machine");
     let speed = probe::measure(&image).await?;
     progress.tell("speed", &described(speed));
+    let state = State {
+        boots: Some(Boots {
+            image: image.folder().to_owned(),
+            size: args.size.clone(),
+            speed,
+        }),
+        ..state
+    };
     let (documents, bundles, context) = papers(&state, args, speed, folder)?;
     progress.tell("folder", &folder.display().to_string());
 
     let common_start = Start {
         image: &image,
         speed,
-        args,
+        size: &args.size,
         shared_port: state.shared_port,
     };
     for (machine, bundle) in state.machines.iter().zip(&bundles) {
         let place = Place::new(folder, machine);
-        vm::start(&place, machine, bundle, &common_start).await?;
+        vm::make(&place, bundle, &common_start).await?;
+        vm::start(&place, machine, &common_start).await?;
         progress.tell(
             &machine.name,
             &format!("started; console: {}", place.console().display()),
@@ -185,7 +194,7 @@ impl Making<'_> {
     }
 
     /// One machine, from power-on to Ready. The others wait for the first by themselves.
-    async fn one(
+    pub(super) async fn one(
         &self,
         target: &Target,
         document: &Secret,

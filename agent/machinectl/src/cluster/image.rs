@@ -32,6 +32,11 @@ impl Image {
         Ok(Self { folder, arguments })
     }
 
+    /// Where its parts are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The path of a part.
     pub(super) fn part(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -1,10 +1,10 @@
-//! `cluster list` and `cluster destroy`.
+//! `cluster list`, `cluster stop` and `cluster destroy`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::state::{self, State};
+use super::state::{self, Machine, State};
 use super::vm::{self, Place};
 use crate::args::Output;
 use crate::failure::Failure;
@@ -66,6 +66,36 @@ pub(super) fn list(output: Output) -> Result<(), Failure> {
             rows,
         )
     })
+}
+
+/// The description of a cluster that is there, and its folder.
+pub(super) fn known(name: &str) -> Result<(PathBuf, State), Failure> {
+    let folder = state::folder(name)?;
+    if folder.symlink_metadata().is_err() {
+        return Err(Failure::usage(format!("there is no local cluster {name}"))
+            .next("machinectl cluster list"));
+    }
+    let state = State::load(&folder)?;
+    Ok((folder, state))
+}
+
+/// One of its machines.
+pub(super) fn machine<'a>(state: &'a State, name: &str) -> Result<&'a Machine, Failure> {
+    let found = state.machines.iter().find(|machine| machine.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = state.machines.iter().map(|m| m.name.as_str()).collect();
+        Failure::usage(format!("local cluster {} has no machine {name}", state.name))
+            .next(format!("one of {}", names.join(", ")))
+    })
+}
+
+/// Ends one machine as a power cut would.
+pub(super) async fn stop(name: &str, which: &str) -> Result<(), Failure> {
+    let (folder, state) = known(name)?;
+    let machine = machine(&state, which)?;
+    vm::stop(&Place::new(&folder, machine)).await?;
+    crate::tell!("{which}: its power is cut");
+    Ok(())
 }
 
 /// Stops the machines and removes all that `create` made.

@@ -9,6 +9,7 @@ mod image;
 mod manage;
 mod plan;
 mod probe;
+mod start;
 mod state;
 mod vm;
 
@@ -21,6 +22,8 @@ use crate::failure::Failure;
 pub async fn run(common: &Common, command: ClusterCommand) -> Result<(), Failure> {
     match command {
         ClusterCommand::Create(args) => create::run(common, &args).await,
+        ClusterCommand::Stop { name, machine } => manage::stop(&name, &machine).await,
+        ClusterCommand::Start(args) => start::run(common, &args).await,
         ClusterCommand::List { output } => manage::list(output),
         ClusterCommand::Destroy { name } => manage::destroy(&name).await,
     }

@@ -51,6 +51,7 @@ pub(super) fn machines(args: &CreateArgs) -> Result<State, Failure> {
         name: args.name.clone(),
         shared_port,
         machines,
+        boots: None,
     })
 }
 
@@ -197,6 +198,7 @@ fn fitted(
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::Size;
     use super::*;
 
     fn args(control_planes: u8, workers: u8) -> CreateArgs {
@@ -206,9 +208,11 @@ mod tests {
             image: "image".into(),
             workers,
             kubernetes_version: "v1.20.2".into(),
-            memory: 4096,
-            cpus: 2,
-            disk: 12,
+            size: Size {
+                memory: 4096,
+                cpus: 2,
+                disk: 12,
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::image::Image;
@@ -24,7 +25,8 @@ const EMULATED: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmul
     +bmi2,+movbe,+abm,+rdrand,+rdseed";
 
 /// How machines are run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Speed {
     /// By hardware rather than by emulation.
     pub(super) kvm: bool,

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::args::Size;
+use super::probe::Speed;
 use crate::context::user_folder;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 
 /// A cluster as its folder keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct State {
     /// Its name.
@@ -18,6 +20,21 @@ pub(super) struct State {
     pub(super) shared_port: Option<u16>,
     /// Its machines; the first is the one that began the cluster.
     pub(super) machines: Vec<Machine>,
+    /// How they are booted; none in a cluster of an earlier version.
+    #[serde(default)]
+    pub(super) boots: Option<Boots>,
+}
+
+/// How machines are booted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Boots {
+    /// The image's folder.
+    pub(super) image: PathBuf,
+    /// What each machine has.
+    pub(super) size: Size,
+    /// How they run here.
+    pub(super) speed: Speed,
 }
 
 /// One virtual machine.
@@ -126,6 +143,7 @@ mod tests {
             name: "local".into(),
             shared_port: Some(3),
             machines: vec![machine()],
+            boots: None,
         };
         state.save(dir.path()).unwrap();
         assert_eq!(State::load(dir.path()).unwrap(), state);

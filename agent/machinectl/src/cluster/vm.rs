@@ -8,7 +8,7 @@ use machine_pki::Secret;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Command;
 
-use super::args::CreateArgs;
+use super::args::Size;
 use super::image::Image;
 use super::probe::Speed;
 use super::state::Machine;
@@ -119,26 +119,21 @@ pub(super) struct Start<'a> {
     pub(super) image: &'a Image,
     /// How they are run.
     pub(super) speed: Speed,
-    /// Their size.
-    pub(super) args: &'a CreateArgs,
+    /// What each has.
+    pub(super) size: &'a Size,
     /// Their network, where there are several.
     pub(super) shared_port: Option<u16>,
 }
 
-/// Makes a machine's disk and what it is given before boot, and starts it.
-pub(super) async fn start(
-    place: &Place,
-    machine: &Machine,
-    bundle: &Secret,
-    start: &Start<'_>,
-) -> Result<(), Failure> {
+/// Makes a machine's disk and what it is given before boot; what was there is gone.
+pub(super) async fn make(place: &Place, bundle: &Secret, start: &Start<'_>) -> Result<(), Failure> {
     let disk = place.file("qcow2");
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
     command
         .arg(start.image.part("disk.raw"))
         .arg(&disk)
-        .arg(format!("{}G", start.args.disk));
+        .arg(format!("{}G", start.size.disk));
     done(command, "qemu-img").await?;
 
     // A file rather than an argument: the process list is everyone's.
@@ -150,8 +145,15 @@ pub(super) async fn start(
         &place.file("smbios"),
         credential.expose().as_bytes(),
         Access::Owner,
-    )?;
+    )
+}
 
+/// Powers a machine on.
+pub(super) async fn start(
+    place: &Place,
+    machine: &Machine,
+    start: &Start<'_>,
+) -> Result<(), Failure> {
     let mut command = Command::new(QEMU);
     // A socket's path may have 107 bytes at most: it is named from within the folder.
     command
@@ -180,7 +182,7 @@ fn appended(arguments: &str, speed: Speed) -> String {
 }
 
 fn arguments(place: &Place, machine: &Machine, start: &Start<'_>) -> Vec<OsString> {
-    let Start { image, args, .. } = start;
+    let Start { image, size, .. } = start;
     let forward = format!(
         "user,id=host,restrict=on,hostfwd=tcp:127.0.0.1:{}-:50000,hostfwd=tcp:127.0.0.1:{}-:6443",
         machine.api_port, machine.kubernetes_port
@@ -199,9 +201,9 @@ fn arguments(place: &Place, machine: &Machine, start: &Start<'_>) -> Vec<OsStrin
         // Fewer devices are fewer to look for at boot.
         "q35,sata=off,smbus=off,i8042=off,vmport=off".into(),
         "-smp".into(),
-        args.cpus.to_string().into(),
+        size.cpus.to_string().into(),
         "-m".into(),
-        args.memory.to_string().into(),
+        size.memory.to_string().into(),
         "-display".into(),
         "none".into(),
         "-serial".into(),
