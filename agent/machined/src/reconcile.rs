@@ -22,13 +22,27 @@ use crate::status::{Board, Intermediates, StageStatus, Status};
 use crate::watchdog::Watchdog;
 
 /// Between looks while something is waited for: quick at first, because most
-/// waits are short, then calm.
-const WAITING: [Duration; 4] = [
+/// waits are short, then calm, and calmer where it has been long: machines that
+/// wait for another's cluster share their host with it at times.
+const WAITING: [Duration; 5] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
+    Duration::from_secs(5),
 ];
+
+/// So many looks of 2 s before the calmest.
+const CALM: usize = 8;
+
+/// The pause after so many looks that changed nothing.
+const fn waiting(looks: usize) -> Duration {
+    match looks {
+        0..3 => WAITING[looks],
+        looks if looks < 3 + CALM => WAITING[3],
+        _ => WAITING[4],
+    }
+}
 
 /// Between looks at a settled machine. What changes in between wakes the loop;
 /// this only bounds how long a certificate that came due, or a change that no
@@ -128,7 +142,7 @@ impl Reconciler {
             let pause = if settled {
                 SETTLED
             } else {
-                WAITING[patience.min(WAITING.len() - 1)]
+                waiting(patience)
             };
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
