@@ -107,6 +107,16 @@ impl Cluster {
         })
     }
 
+    /// Machines that have come together: the first began the cluster.
+    pub fn together(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Self::new(story, double, names)?;
+        cluster.power_on(names)?;
+        cluster.enrol(names)?;
+        cluster.bootstrap(names[0], 180)?;
+        cluster.until_together(names, 180)?;
+        Ok(cluster)
+    }
+
     /// A machine.
     pub fn node(&mut self, name: &str) -> anyhow::Result<&mut Node> {
         let node = self.nodes.iter_mut().find(|node| node.name == name);

@@ -110,9 +110,9 @@ impl Node {
 
     /// Takes the power away, at once. What is on its disk stays.
     pub fn cut_power(&mut self, net: &Net) {
-        if let Some(mut power) = self.power.take() {
+        if let Some(power) = self.power.take() {
             eprintln!("the power of {} is cut", self.name);
-            power.cut();
+            drop(power);
         }
         net.unplug(&self.name);
     }
@@ -172,18 +172,14 @@ impl Node {
     }
 }
 
-impl Power {
-    // With the first process the kernel ends all others of its namespace, and waits for them.
-    fn cut(&mut self) {
-        let first = self.first.to_string();
-        let _ = Command::new("kill").args(["-9", &first]).status();
-        let _ = self.child.wait();
-    }
-}
-
 impl Drop for Power {
+    // With the first process the kernel ends all others of its namespace, and waits for them.
     fn drop(&mut self) {
-        self.cut();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let first = self.first.to_string();
+            let _ = Command::new("kill").args(["-9", &first]).status();
+        }
+        let _ = self.child.wait();
     }
 }
 
