@@ -1,8 +1,9 @@
-//! Booted machines for stories: real images, real QEMU, nothing shared with the
-//! code under test but its binaries.
+//! Machines for stories, nothing shared with the code under test but its binaries: booted ones,
+//! of real images by real QEMU, and in `netns` ones made of namespaces.
 
 mod command;
 mod deadline;
+pub mod netns;
 mod serial;
 mod shell;
 mod vm;

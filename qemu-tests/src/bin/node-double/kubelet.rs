@@ -1,0 +1,38 @@
+//! kubelet.service, its half that looks after static pods.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::containers::Pods;
+use crate::units::{KUBELET, Units};
+
+const MANIFESTS: &str = "/etc/kubernetes/manifests";
+
+/// kubelet is told by inotify; four small files are as quickly read.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(crate) async fn run(units: Units, pods: Pods) -> anyhow::Result<()> {
+    let mut turn = tokio::time::interval(LOOK);
+    loop {
+        turn.tick().await;
+        if units.is_active(KUBELET) && !units.goes_down() {
+            pods.agree(&manifests()?);
+        }
+    }
+}
+
+fn manifests() -> std::io::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(MANIFESTS)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        // One that has gone since is not there.
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            found.insert(path.display().to_string(), text);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,13 @@
+//! Machines made of namespaces: a node has its own network, mounts, processes and name, and of the
+//! real thing the agent, etcd and the control plane's programs, at this machine's own speed. Around
+//! the agent is `node-double`. Needs root, and nothing of it is seen outside or outlives the test.
+
+mod cluster;
+mod etcd;
+mod net;
+mod node;
+
+pub use cluster::{Cluster, Member, Programs};
+pub use etcd::{Answer, Voice};
+pub use net::Net;
+pub use node::{Ended, Node};
