@@ -26,7 +26,7 @@ for program in "$DOUBLE" "$MACHINED"; do
     mount --bind -o ro "$program" "opt/$name"
 done
 cp -p /etc/passwd /etc/group /etc/ld.so.cache etc/
-mkdir -p etc/ssl/certs etc/systemd/network
+mkdir -p etc/ssl/certs etc/systemd/network etc/haproxy etc/keepalived
 echo 'hosts: files' >etc/nsswitch.conf
 printf '127.0.0.1 localhost\n' >etc/hosts
 : >etc/resolv.conf

@@ -11,6 +11,7 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath, ObjectServer, OwnedObjectPath, fdo, interface};
 
 use crate::containers::Pods;
+use crate::services::Services;
 use crate::units::{AGENT, Down, Units};
 use crate::{agent, kubelet, report};
 
@@ -39,7 +40,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let (to_units, to_pods) = (units.clone(), pods.clone());
     std::thread::spawn(move || obey(&to_units, &to_pods));
     let _connection = zbus::connection::Builder::address(ADDRESS)
-        .serve_at(SYSTEMD, Manager(units.clone()))
+        .serve_at(SYSTEMD, Manager(units.clone(), Services::new(units.clone())))
         .serve_at(LOGIN, Login(units.clone()))
         .name("org.freedesktop.systemd1")
         .name("org.freedesktop.login1")
@@ -102,7 +103,7 @@ impl Login {
     }
 }
 
-struct Manager(Units);
+struct Manager(Units, Services);
 
 impl Manager {
     async fn job(
@@ -119,6 +120,8 @@ impl Manager {
         match (operation, unit) {
             // It comes back by itself.
             ("restart", AGENT) => self.0.signal(AGENT, Signal::TERM),
+            _ if self.1.job(operation, unit) => {}
+            ("stop", _) => {}
             _ => self.0.runs(unit),
         }
         let job = format!("{SYSTEMD}/job/1");
@@ -178,6 +181,15 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> fdo::Result<OwnedObjectPath> {
         self.job("reload", &name, connection).await
+    }
+
+    async fn stop_unit(
+        &self,
+        name: String,
+        _mode: String,
+        #[zbus(connection)] connection: &Connection,
+    ) -> fdo::Result<OwnedObjectPath> {
+        self.job("stop", &name, connection).await
     }
 
     fn reset_failed_unit(&self, _name: String) {}

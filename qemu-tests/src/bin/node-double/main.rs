@@ -10,6 +10,7 @@ mod http;
 mod init;
 mod kubelet;
 mod report;
+mod services;
 mod units;
 
 use std::process::ExitCode;

@@ -10,10 +10,13 @@ pub(crate) const KUBELET: &str = "kubelet.service";
 
 /// The units of the image that matter to the agent, and whether they run at boot. One that is only
 /// told of its files does nothing here: the harness sets addresses, and nobody sets the host's kernel.
-const KNOWN: [(&str, bool); 9] = [
+const KNOWN: [(&str, bool); 12] = [
     (AGENT, true),
     (KUBELET, false),
     ("containerd.service", false),
+    ("haproxy.service", false),
+    ("keepalived.service", false),
+    ("machined-readyz.service", false),
     ("systemd-journald.service", true),
     ("systemd-modules-load.service", true),
     ("systemd-networkd.service", true),
