@@ -139,11 +139,7 @@ impl Reconciler {
                     continue;
                 }
             }
-            let pause = if settled {
-                SETTLED
-            } else {
-                waiting(patience)
-            };
+            let pause = if settled { SETTLED } else { waiting(patience) };
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
             });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -64,6 +65,19 @@ impl Member {
             Some(url) if self.name.is_empty() => url,
             _ => &self.name,
         }
+    }
+
+    /// The address of its machine, where that is no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        let at = |url: &String| {
+            Some(
+                url.strip_prefix("https://")?
+                    .parse::<SocketAddr>()
+                    .ok()?
+                    .ip(),
+            )
+        };
+        self.peer_urls.iter().find_map(at)
     }
 
     /// Whether it answers.

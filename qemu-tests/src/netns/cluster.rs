@@ -16,6 +16,9 @@ use crate::vm::Workshop;
 /// Between looks at what is waited for.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// The address that control planes hold by turns, where they do.
+pub const VIRTUAL_IP: &str = "192.0.2.100";
+
 /// What runs on a node.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -61,7 +64,7 @@ pub struct Member {
 /// Machines of one cluster. The network goes last.
 pub struct Cluster {
     nodes: Vec<Node>,
-    balancer: Balancer,
+    balancer: Option<Balancer>,
     folder: PathBuf,
     programs: Programs,
     shop: Workshop,
@@ -69,37 +72,51 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Machines that are off, and documents for each.
+    /// Machines that are off, and documents for each. A load balancer leads to them.
     pub fn new(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
+        let endpoint = format!("{ENDPOINT}:6443");
+        let mut cluster = Self::described(story, double, names, &["--endpoint", &endpoint])?;
+        let to: Vec<_> = cluster.nodes.iter().map(|n| n.address.as_str()).collect();
+        cluster.balancer = Some(Balancer::start(&cluster.programs, &to)?);
+        Ok(cluster)
+    }
+
+    /// The same, with an address that they hold by turns.
+    pub fn sharing(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
+        Self::described(story, double, names, &["--virtual-ip", VIRTUAL_IP])
+    }
+
+    fn described(
+        story: &str,
+        double: &str,
+        names: &[&str],
+        endpoint: &[&str],
+    ) -> anyhow::Result<Self> {
         let (programs, shop, net) = (
             Programs::from_env(double)?,
             Workshop::new(story)?,
             Net::new()?,
         );
         let home = shop.path();
-        let endpoint = format!("{ENDPOINT}:6443");
+        let names_said = names.join(",");
         let args = [
             "--name",
             "demo",
-            "--endpoint",
-            &endpoint,
             "--control-planes",
-            &names.join(","),
+            &names_said,
             "--node-subnets",
             "192.0.2.0/24",
         ];
-        let folder = gen_config(home, "demo", &args)?;
+        let folder = gen_config(home, "demo", &[&args, endpoint].concat())?;
         let mut nodes = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let bundle = enrolment(home, &folder, name)?;
             let address = format!("192.0.2.{}", 11 + index);
             nodes.push(Node::new(home, name, &address, &bundle)?);
         }
-        let to: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
-        let balancer = Balancer::start(&programs, &to)?;
         Ok(Self {
             nodes,
-            balancer,
+            balancer: None,
             folder,
             programs,
             shop,
@@ -159,6 +176,21 @@ impl Cluster {
         let what = if whole { "whole" } else { "cut" };
         eprintln!("the cable of {name} is {what}");
         self.net.cable(name, whole)
+    }
+
+    /// Who holds the virtual IP.
+    pub fn holders(&self) -> anyhow::Result<Vec<String>> {
+        let mut holders = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.is_on()) {
+            let [nsenter, space] = node.inside();
+            let words = [&space, "ip", "-o", "address", "show"];
+            let deadline = Deadline::new(20, format!("the addresses of {}", node.name));
+            let shown = run_quietly(Path::new(&nsenter), &words, &[], &deadline)?;
+            if shown.stdout.contains(&format!(" {VIRTUAL_IP}/")) {
+                holders.push(node.name.clone());
+            }
+        }
+        Ok(holders)
     }
 
     /// The story's folder.

@@ -7,7 +7,7 @@ mod etcd;
 mod net;
 mod node;
 
-pub use cluster::{Cluster, Member, Programs};
+pub use cluster::{Cluster, Member, Programs, VIRTUAL_IP};
 pub use etcd::{Answer, Voice};
 pub use net::Net;
 pub use node::{Ended, Node};

@@ -84,8 +84,11 @@ pub(super) fn machine<'a>(state: &'a State, name: &str) -> Result<&'a Machine, F
     let found = state.machines.iter().find(|machine| machine.name == name);
     found.ok_or_else(|| {
         let names: Vec<_> = state.machines.iter().map(|m| m.name.as_str()).collect();
-        Failure::usage(format!("local cluster {} has no machine {name}", state.name))
-            .next(format!("one of {}", names.join(", ")))
+        Failure::usage(format!(
+            "local cluster {} has no machine {name}",
+            state.name
+        ))
+        .next(format!("one of {}", names.join(", ")))
     })
 }
 

@@ -24,10 +24,12 @@ pub(super) async fn run(common: &Common, args: &StartArgs) -> Result<(), Failure
     let machine = manage::machine(&state, &args.machine)?.clone();
     let place = Place::new(&folder, &machine);
     if place.process().is_some() {
-        return Err(Failure::usage(format!("{} runs", args.machine)).next(format!(
-            "machinectl cluster stop {} {}",
-            args.name, args.machine
-        )));
+        return Err(
+            Failure::usage(format!("{} runs", args.machine)).next(format!(
+                "machinectl cluster stop {} {}",
+                args.name, args.machine
+            )),
+        );
     }
     let boots = state.boots.clone().ok_or_else(|| {
         Failure::usage(format!(

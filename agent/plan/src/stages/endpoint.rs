@@ -9,6 +9,7 @@ use machine_config::Role;
 use super::{Look, removals, units};
 use crate::action::Action;
 use crate::desired::VIRTUAL_IP;
+use crate::membership::Member;
 use crate::observed::{PeerSeen, Probe};
 use crate::verdict::Verdict;
 
@@ -28,7 +29,9 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
 }
 
 /// All that the cluster knows, sorted; `None` where nothing new can be said. A list is taken as a whole:
-/// a machine is a control plane until its node is deleted, however long it is silent.
+/// a machine is a control plane until its node is deleted, however long it is silent. One that joins
+/// is a member of etcd before it is a node: the holder of the virtual IP has to speak to it before its
+/// API server is ready, or both would hold the address for a moment.
 fn control_planes(look: &Look<'_>) -> Option<Vec<IpAddr>> {
     let Probe::Seen(peers) = &look.observed.peers else {
         return None;
@@ -40,7 +43,10 @@ fn control_planes(look: &Look<'_>) -> Option<Vec<IpAddr>> {
         peer.addresses.iter().find(same).copied()
     };
     let others = peers.iter().filter(|p| p.control_plane).filter_map(address);
-    let all: BTreeSet<IpAddr> = others.chain(here).collect();
+    let members = look.observed.members.seen().into_iter().flatten();
+    let members = members.filter_map(Member::address);
+    let members = members.filter(|ip| ip.is_ipv4() == own.is_ipv4());
+    let all: BTreeSet<IpAddr> = others.chain(here).chain(members).collect();
     (!all.is_empty()).then(|| all.into_iter().collect())
 }
 

@@ -6,11 +6,12 @@ use std::time::UNIX_EPOCH;
 use crate::action::Action;
 use crate::desired::{Desired, LOAD_BALANCER, VIRTUAL_IP};
 use crate::facts::HostFacts;
+use crate::membership::{Member, MemberId};
 use crate::observed::{FileSeen, Observed, PeerSeen, Probe, UnitSeen};
 use crate::stages::{Stage, verdict};
 use crate::verdict::Verdict;
 
-const DOCUMENT: &str = 
+const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
 
 fn ip(text: &str) -> IpAddr {
@@ -92,6 +93,18 @@ fn control_planes_are_remembered_as_the_cluster_lists_them() {
     let told = words(&judged(&desired, &observed));
     let all = "remember control planes 10.0.2.15, 10.0.2.16, 10.0.2.17";
     assert_eq!(told, [all]);
+    // A member of etcd is one before its node says so.
+    let joining = Member {
+        id: MemberId(7),
+        name: String::new(),
+        peer_urls: vec!["https://10.0.2.18:2380".to_owned()],
+        learner: true,
+        leader: false,
+        applied: Probe::Absent,
+    };
+    observed.members = Probe::Seen(vec![joining]);
+    let told = words(&judged(&desired, &observed));
+    assert_eq!(told, [format!("{all}, 10.0.2.18")]);
     // Nobody to ask is no news.
     for silent in [Probe::Absent, Probe::Unreadable("away".to_owned())] {
         observed.peers = silent;
@@ -124,16 +137,17 @@ fn what_runs_is_reloaded_and_never_restarted() {
 
     // In a new boot there is nothing to reload.
     let mut booted = running(&after);
-    booted
-        .units
-        .insert(unit, Probe::Seen(UnitSeen::default()));
+    booted.units.insert(unit, Probe::Seen(UnitSeen::default()));
     let told = words(&judged(&after, &booted));
     assert_eq!(told, [format!("restart {LOAD_BALANCER}")]);
 }
 
 #[test]
 fn a_virtual_ip_that_is_not_wanted_any_more_is_let_go_before_its_files_are() {
-    let (before, after) = (desired(true, &["10.0.2.15"]), desired(false, &["10.0.2.15"]));
+    let (before, after) = (
+        desired(true, &["10.0.2.15"]),
+        desired(false, &["10.0.2.15"]),
+    );
     let mut observed = running(&before);
     let plain = running(&after);
     observed.units.extend(plain.units);

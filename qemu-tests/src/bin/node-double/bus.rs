@@ -40,7 +40,10 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let (to_units, to_pods) = (units.clone(), pods.clone());
     std::thread::spawn(move || obey(&to_units, &to_pods));
     let _connection = zbus::connection::Builder::address(ADDRESS)
-        .serve_at(SYSTEMD, Manager(units.clone(), Services::new(units.clone())))
+        .serve_at(
+            SYSTEMD,
+            Manager(units.clone(), Services::new(units.clone())),
+        )
         .serve_at(LOGIN, Login(units.clone()))
         .name("org.freedesktop.systemd1")
         .name("org.freedesktop.login1")
