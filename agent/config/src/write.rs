@@ -48,12 +48,11 @@ impl Writer {
         }
     }
 
-    /// A key with a value of any shape; nothing when it is an empty mapping.
+    /// A key with a value of any shape.
     pub(crate) fn value(&mut self, indent: usize, key: &str, value: &Value) {
         let key = scalar(key);
         match value {
-            Value::Object(fields) if fields.is_empty() => {}
-            Value::Object(fields) => {
+            Value::Object(fields) if !fields.is_empty() => {
                 self.section(indent, &key);
                 for (name, value) in fields {
                     self.value(indent + 2, name, value);
@@ -80,9 +79,7 @@ impl Writer {
             self.value(indent + 2, name, value);
         }
         let dash = began + indent;
-        if self.0.len() > dash {
-            self.0.replace_range(dash..=dash, "-");
-        }
+        self.0.replace_range(dash..=dash, "-");
     }
 
     fn line(&mut self, indent: usize, text: &str) {
@@ -167,5 +164,36 @@ mod tests {
             };
             assert_eq!(list[0].text(), Some(value), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_of_any_shape_reads_back() {
+        use serde_json::json;
+        let value = json!({
+            "no": "no", "n": 1, "f": 1.5, "t": true, "null": null, "e": {}, "l": [], "a.b/c": "x",
+            "list": [{ "name": "v", "value": "2", "deep": { "a": [[1], {}, { "b": [] }] } }, "x", 2],
+        });
+        let mut out = Writer::document("Test");
+        out.value(0, "v", &value);
+        let text = out.finish();
+        let mut problems = Vec::new();
+        let roots = crate::yaml::parse(&text, &mut problems);
+        assert_eq!(problems, [], "{text}");
+        fn back(node: &crate::yaml::Node) -> Value {
+            use crate::yaml::Body;
+            match &node.body {
+                Body::Scalar { text, plain: true } => crate::scalar::plain(text).unwrap(),
+                Body::Scalar { text, .. } => text.clone().into(),
+                Body::List(entries) => entries.iter().map(back).collect(),
+                Body::Map(entries) => {
+                    let field = |(key, node): &(crate::yaml::Key, crate::yaml::Node)| {
+                        (key.text.clone().unwrap(), back(node))
+                    };
+                    Value::Object(entries.iter().map(field).collect())
+                }
+                Body::Refused => panic!(),
+            }
+        }
+        assert_eq!(back(roots[0].get("v").unwrap()), value, "{text}");
     }
 }

@@ -26,6 +26,11 @@ impl Account {
         self.left.push(origin.finding(fault));
     }
 
+    /// Whether more was left than a person reads.
+    pub(super) fn is_long(&self) -> bool {
+        self.left.len() >= 1000
+    }
+
     /// Tells of something that makes no sense.
     pub(super) fn refuse(&mut self, origin: &Origin, fault: Fault) {
         self.problems.push(origin.finding(fault));

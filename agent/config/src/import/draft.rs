@@ -141,14 +141,23 @@ impl Draft {
             let mut gone = BTreeSet::new();
             let mut kept = Vec::new();
             for problem in refused {
-                let entry = place_of(&places, &problem.path);
-                match entry.and_then(|index| Some((index, self.0.get(index)?))) {
-                    Some((index, entry)) if entry.may_go => {
+                let found = place_of(&places, &problem.path);
+                let found =
+                    found.and_then(|(index, below)| Some((index, self.0.get(index)?, below)));
+                match found {
+                    Some((index, entry, Some(_))) if entry.may_go => {
                         if gone.insert(index) {
                             left.push(entry.origin.finding(fault(problem)));
                         }
                     }
-                    Some((_, entry)) => kept.push(entry.origin.finding(fault(problem))),
+                    Some((_, entry, below)) => {
+                        let mut told = entry.origin.finding(fault(problem));
+                        // A part of a list's entry has the same name in the input.
+                        if entry.adds && entry.value.is_object() && !told.file.is_empty() {
+                            told.problem.path += &below.unwrap_or_default();
+                        }
+                        kept.push(told);
+                    }
                     None => kept.push(unsaid(problem)),
                 }
             }
@@ -205,15 +214,17 @@ fn fault(problem: Problem) -> Fault {
     }
 }
 
-/// The entry that a path of the document is of.
-fn place_of(places: &[(String, usize)], path: &str) -> Option<usize> {
-    let inside = |place: &str| {
-        path.strip_prefix(place)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// The entry that a path of the document is of, and the rest of the path; none where the problem is
+/// one of several entries together.
+fn place_of(places: &[(String, usize)], path: &str) -> Option<(usize, Option<String>)> {
+    let inside = |(place, index): &(String, usize)| {
+        let rest = path.strip_prefix(place.as_str())?;
+        let whole = rest.is_empty() || rest.starts_with(['.', '[']);
+        whole.then(|| (*index, Some(rest.to_owned()), place.len()))
     };
-    let found = places.iter().filter(|(place, _)| inside(place));
-    let found = found.max_by_key(|(place, _)| place.len());
-    // A problem of a whole mapping or list is one of its first entry.
+    let found = places.iter().filter_map(inside);
+    let found = found.max_by_key(|(.., length)| *length);
+    // What is wrong with a whole mapping or list is told at its first entry.
     let around = || {
         let parts = places.iter().find(|(place, _)| {
             place
@@ -222,7 +233,10 @@ fn place_of(places: &[(String, usize)], path: &str) -> Option<usize> {
         });
         parts.filter(|_| path.matches('.').count() > 1)
     };
-    found.or_else(around).map(|(_, index)| *index)
+    match found {
+        Some((index, rest, _)) => Some((index, rest)),
+        None => around().map(|(_, index)| (*index, None)),
+    }
 }
 
 /// What nobody said.

@@ -2,13 +2,14 @@
 //!
 //! Nothing of the input gets lost silently. Each value is carried over, is what a machine does
 //! anyway, or is among the findings with its place, the reason and what to do instead. The rooms:
-//! `input` (documents, and values that are taken out of them), `account` (what became of each),
-//! `draft` (the config in the making, which knows where its parts came from), and one for each part
-//! of kubeadm's documents.
+//! `documents` (of all inputs, by kind), `input` (values that are taken out of them), `account` (what
+//! became of each), `draft` (the config in the making, which knows where its parts came from), and
+//! one for each part of kubeadm's documents.
 
 mod account;
 mod args;
 mod cluster;
+mod documents;
 mod draft;
 mod finding;
 mod input;
@@ -75,24 +76,24 @@ pub struct Refused {
 /// Every problem of the input, and everything that neither it nor the words say.
 pub fn kubeadm(sources: &[Source], words: &Words) -> Result<Imported, Refused> {
     let mut account = Account::default();
-    let mut documents = input::read(sources, &mut account);
+    let mut found = documents::read(sources, &mut account);
     if !account.problems.is_empty() {
         return Err(account.refused());
     }
-    let had_cluster = documents.has(input::CLUSTER);
-    cluster::configuration(documents.take(input::CLUSTER), words, &mut account);
-    let init = documents.take(input::INIT);
-    let join = documents.take(input::JOIN);
+    let had_cluster = found.has(documents::CLUSTER);
+    cluster::configuration(found.take(documents::CLUSTER), words, &mut account);
+    let init = found.take(documents::INIT);
+    let join = found.take(documents::JOIN);
     node::machine(init, join, words, &mut account);
-    kubelet::configuration(documents.take(input::KUBELET), &mut account);
-    proxy::configuration(documents.take(input::PROXY), &mut account);
-    for (kind, item) in documents.rest() {
-        let (why, instead) = input::of_no_use(kind);
+    kubelet::configuration(found.take(documents::KUBELET), &mut account);
+    proxy::configuration(found.take(documents::PROXY), &mut account);
+    for (kind, item) in found.rest() {
+        let (why, instead) = documents::of_no_use(kind);
         account.leave(&item.origin, why, instead);
     }
     if !had_cluster {
         account.leave(
-            &Origin::Nowhere(input::CLUSTER),
+            &Origin::Nowhere(documents::CLUSTER),
             "is not among the input: what all machines share keeps its defaults",
             "add it; kubeadm keeps it as ClusterConfiguration in kube-system's ConfigMap kubeadm-config",
         );

@@ -57,15 +57,14 @@ pub(super) fn machine(
         (None, Some(join)) => Some((Role::Worker, join.origin.clone())),
         (None, None) => None,
     };
-    let role = match (words.role, role) {
-        (Some(word), Some((role, origin))) if word != role => {
-            let fault = Fault::new(format!("is for a {role}, but --role says {word}"));
-            account.refuse(&origin, fault.hint("leave out one of them"));
-            return;
-        }
-        (Some(word), _) => Some((word, Origin::Flag("--role"))),
-        (None, role) => role,
-    };
+    if let (Some(word), Some((role, origin))) = (words.role, &role)
+        && word != *role
+    {
+        let fault = Fault::new(format!("is for a {role}, but --role says {word}"));
+        account.refuse(origin, fault.hint("leave out one of them"));
+    }
+    let word = words.role.map(|word| (word, Origin::Flag("--role")));
+    let role = word.or(role);
     if let Some((role, origin)) = &role {
         let path = at(&["machine", "role"]);
         account.draft.set(path, role.as_str(), origin.clone());
