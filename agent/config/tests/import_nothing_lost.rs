@@ -17,13 +17,13 @@ const PARTS: &[(&str, &str)] = &[
     ("Init", r#"{"bootstrapTokens":[{"token":"$","description":"$","ttl":"$","groups":["$"]}]}"#),
     ("Init", r#"{"certificateKey":"$"}"#),
     ("Init", r#"{"dryRun":true}"#),
-    ("Init", r#"{"localAPIEndpoint":{"advertiseAddress":"10.99.0.2"}}"#),
+    ("Init", r#"{"localAPIEndpoint":{"advertiseAddress":"192.168.9.2"}}"#),
     ("Init", r#"{"localAPIEndpoint":{"bindPort":"%"}}"#),
     ("Init", r#"{"nodeRegistration":{"name":"$"}}"#),
     ("Init", r#"{"nodeRegistration":{"criSocket":"/$"}}"#),
     ("Init", r#"{"nodeRegistration":{"imagePullPolicy":"$","imagePullSerial":false}}"#),
     ("Init", r#"{"nodeRegistration":{"ignorePreflightErrors":["$","$"]}}"#),
-    ("Init", r#"{"nodeRegistration":{"kubeletExtraArgs":{"v":"$","node-ip":"10.99.0.1","config-dir":"/$"}}}"#),
+    ("Init", r#"{"nodeRegistration":{"kubeletExtraArgs":{"v":"$","node-ip":"192.168.9.1","config-dir":"/$"}}}"#),
     ("Init", r#"{"nodeRegistration":{"kubeletExtraArgs":{"node-labels":"$=x","hostname-override":"$","cluster-domain":"$"}}}"#),
     ("Init", r#"{"nodeRegistration":{"kubeletExtraArgs":{"register-with-taints":"$=a:NoExecute","--odd":"$","root-dir":"/$"}}}"#),
     ("Init", r#"{"nodeRegistration":{"taints":[{"key":"$","value":"$","effect":"NoExecute","timeAdded":"$"}]}}"#),
@@ -40,7 +40,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Cluster", r#"{"proxy":{"disabled":true}}"#),
     ("Cluster", r#"{"networking":{"dnsDomain":"$.example"}}"#),
     ("Cluster", r#"{"networking":{"podSubnet":"10.77.0.0/16","serviceSubnet":"10.78.0.0/16"}}"#),
-    ("Cluster", r#"{"apiServer":{"certSANs":["$","10.99.0.3"],"timeoutForControlPlane":"%s"}}"#),
+    ("Cluster", r#"{"apiServer":{"certSANs":["$","192.168.9.3"],"timeoutForControlPlane":"%s"}}"#),
     ("Cluster", r#"{"apiServer":{"extraArgs":[{"name":"v","value":"$"},{"name":"v","value":"$","more":"$"},{"name":"etcd-servers","value":"$"}]}}"#),
     ("Cluster", r#"{"apiServer":{"extraEnvs":[{"name":"$","value":"$"}]}}"#),
     ("Cluster", r#"{"apiServer":{"extraVolumes":[{"name":"$","hostPath":"/$","mountPath":"/$","readOnly":true,"pathType":"File","odd":"$"}]}}"#),
@@ -55,7 +55,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Kubelet", r#"{"featureGates":{"Odd":true},"failSwapOn":false}"#),
     ("Kubelet", r#"{"authentication":{"x509":{"clientCAFile":"/$"},"anonymous":{"enabled":true}}}"#),
     ("Kubelet", r#"{"cgroupDriver":"$","tlsCertFile":"/$","staticPodPath":"/$","clusterDomain":"$"}"#),
-    ("Kubelet", r#"{"clusterDNS":["10.99.0.53"],"tlsCipherSuites":["$","$"],"address":"$"}"#),
+    ("Kubelet", r#"{"clusterDNS":["192.168.9.53"],"tlsCipherSuites":["$","$"],"address":"$"}"#),
     ("Kubelet", r#"{"shutdownGracePeriod":"0s","maxopenfiles":"$","memoryReservationPolicy":"$"}"#),
     ("Proxy", r#"{"mode":"$","iptables":{"masqueradeAll":true,"syncPeriod":"%s"}}"#),
     ("Proxy", r#"{"conntrack":{"min":"%"},"nodePortAddresses":["$"],"clusterCIDR":"$"}"#),
@@ -316,7 +316,7 @@ fn damaged(bytes: &[u8], kind: u8, at: usize, with: u8) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(250))]
 
     #[test]
     fn damaged_documents_are_imported_or_refused(
