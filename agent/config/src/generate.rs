@@ -145,16 +145,9 @@ pub fn documents(
     secrets: &ClusterSecrets,
     now: SystemTime,
 ) -> Result<Vec<NodeDocuments>, GenerateError> {
-    if let Some(missing) = missing(secrets) {
-        return Err(GenerateError::Incomplete { missing });
-    }
-    let digest = inspect(&secrets.machine_ca.certificate)?.spki_sha256;
-    let id = digest.get(..32).unwrap_or(&digest);
+    let id = &cluster_id(secrets)?;
+    let authority = authority(secrets)?;
     let full = write_secrets(secrets);
-    let authority = secrets.authority(AuthorityKind::Machine);
-    let authority = authority.ok_or(GenerateError::Incomplete {
-        missing: "machineCA.key",
-    })?;
     let mut bare = workers_part(secrets);
     let mut names = BTreeSet::new();
     let mut checked = BTreeSet::new();
@@ -172,7 +165,12 @@ pub fn documents(
             secrets: if node.role.is_control_plane() {
                 full.clone()
             } else {
-                bare.machine_identity = Some(identity(&authority, cluster, node, now)?);
+                bare.machine_identity = Some(identity(
+                    &authority,
+                    &node.hostname,
+                    &cluster.cert_sans,
+                    now,
+                )?);
                 write_secrets(&bare)
             },
         };
@@ -190,6 +188,64 @@ pub fn documents(
         made.push(documents);
     }
     Ok(made)
+}
+
+/// The id that the secrets give a cluster.
+///
+/// # Errors
+/// If their machine authority's certificate cannot be read.
+pub fn cluster_id(secrets: &ClusterSecrets) -> Result<String, PkiError> {
+    let mut digest = inspect(&secrets.machine_ca.certificate)?.spki_sha256;
+    digest.truncate(32);
+    Ok(digest)
+}
+
+/// Puts a config that was written otherwise together with the secrets of its role.
+///
+/// # Errors
+/// If the config or the stream that it becomes part of is not valid.
+pub fn with_secrets(
+    config: String,
+    secrets: &ClusterSecrets,
+    now: SystemTime,
+) -> Result<NodeDocuments, GenerateError> {
+    let authority = authority(secrets)?;
+    let refused = |hostname: &str| {
+        let hostname = hostname.to_owned();
+        move |problems| GenerateError::Refused { hostname, problems }
+    };
+    let bundle = crate::read(config.as_bytes()).map_err(refused("the machine"))?;
+    let hostname = bundle.config.hostname().to_string();
+    let role = bundle.config.role();
+    let part = if role.is_control_plane() {
+        write_secrets(secrets)
+    } else {
+        let sans = bundle.config.cert_sans().iter().map(ToString::to_string);
+        let sans = sans.collect::<Vec<_>>();
+        let mut bare = workers_part(secrets);
+        bare.machine_identity = Some(identity(&authority, &hostname, &sans, now)?);
+        write_secrets(&bare)
+    };
+    let documents = NodeDocuments {
+        hostname,
+        role,
+        config,
+        secrets: part,
+    };
+    let stream = documents.stream();
+    crate::read(stream.expose().as_bytes()).map_err(refused(&documents.hostname))?;
+    Ok(documents)
+}
+
+/// The machine authority of secrets that lack nothing.
+fn authority(secrets: &ClusterSecrets) -> Result<Authority, GenerateError> {
+    if let Some(missing) = missing(secrets) {
+        return Err(GenerateError::Incomplete { missing });
+    }
+    let authority = secrets.authority(AuthorityKind::Machine);
+    authority.ok_or(GenerateError::Incomplete {
+        missing: "machineCA.key",
+    })
 }
 
 fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
@@ -216,19 +272,19 @@ fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
 /// What a worker introduces itself with: good for a year, in its name alone.
 fn identity(
     authority: &Authority,
-    cluster: &ClusterDescription,
-    node: &NodeDescription,
+    hostname: &str,
+    sans: &[String],
     now: SystemTime,
 ) -> Result<MachineIdentity, PkiError> {
     let mut request = LeafRequest {
-        common_name: node.hostname.clone(),
+        common_name: hostname.to_owned(),
         organizations: vec![MACHINE_GROUP.to_owned()],
         usage: Usage::Both,
-        dns: [node.hostname.clone()].into(),
+        dns: [hostname.to_owned()].into(),
         ips: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].into(),
         lifetime: Lifetime::LEAF,
     };
-    for san in &cluster.cert_sans {
+    for san in sans {
         // What is no name either is refused below, with its place.
         match san.parse() {
             Ok(ip) => drop(request.ips.insert(ip)),

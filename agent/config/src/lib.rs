@@ -12,6 +12,7 @@
 mod bundle;
 mod document;
 pub mod generate;
+pub mod import;
 mod machine;
 mod path;
 mod problem;

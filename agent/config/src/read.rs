@@ -98,7 +98,8 @@ pub fn read_secrets(bytes: &[u8]) -> Result<ClusterSecrets, Problems> {
     secrets.ok_or_else(unexplained)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Problems> {
+/// The text of an input that is not too large.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Problems> {
     if bytes.len() > LARGEST {
         let message = format!("is {} bytes long", bytes.len());
         return Err(Problems::whole_input(message, "at most 1 MiB is read"));

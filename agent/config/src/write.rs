@@ -1,5 +1,7 @@
 //! Writes documents the way a person would.
 
+use serde_json::Value;
+
 use crate::document::API_VERSION;
 
 /// A document in the making.
@@ -46,6 +48,40 @@ impl Writer {
         }
     }
 
+    /// A key with a value of any shape.
+    pub(crate) fn value(&mut self, indent: usize, key: &str, value: &Value) {
+        let key = scalar(key);
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                self.section(indent, &key);
+                for (name, value) in fields {
+                    self.value(indent + 2, name, value);
+                }
+            }
+            Value::Array(entries) if !entries.is_empty() => {
+                self.section(indent, &key);
+                for entry in entries {
+                    self.entry(indent + 2, entry);
+                }
+            }
+            single => self.line(indent, &format!("{key}: {}", plain(single))),
+        }
+    }
+
+    /// An entry of a list: a mapping begins behind its dash.
+    fn entry(&mut self, indent: usize, value: &Value) {
+        let nested = matches!(value, Value::Object(fields) if !fields.is_empty());
+        if !nested {
+            return self.line(indent, &format!("- {}", plain(value)));
+        }
+        let began = self.0.len();
+        for (name, value) in value.as_object().into_iter().flatten() {
+            self.value(indent + 2, name, value);
+        }
+        let dash = began + indent;
+        self.0.replace_range(dash..=dash, "-");
+    }
+
     fn line(&mut self, indent: usize, text: &str) {
         self.0.extend(std::iter::repeat_n(' ', indent));
         self.0.push_str(text);
@@ -63,6 +99,14 @@ fn is_block(value: &str) -> bool {
                     .bytes()
                     .all(|byte| byte == b' ' || byte.is_ascii_graphic())
         })
+}
+
+/// A value on one line. JSON's way to write what is neither text nor empty is YAML's.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => scalar(text),
+        other => other.to_string(),
+    }
 }
 
 /// Plain where every reader agrees that it is text; quoted otherwise. JSON's quoting is YAML's.
@@ -120,5 +164,36 @@ mod tests {
             };
             assert_eq!(list[0].text(), Some(value), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_of_any_shape_reads_back() {
+        use serde_json::json;
+        let value = json!({
+            "no": "no", "n": 1, "f": 1.5, "t": true, "null": null, "e": {}, "l": [], "a.b/c": "x",
+            "list": [{ "name": "v", "value": "2", "deep": { "a": [[1], {}, { "b": [] }] } }, "x", 2],
+        });
+        let mut out = Writer::document("Test");
+        out.value(0, "v", &value);
+        let text = out.finish();
+        let mut problems = Vec::new();
+        let roots = crate::yaml::parse(&text, &mut problems);
+        assert_eq!(problems, [], "{text}");
+        fn back(node: &crate::yaml::Node) -> Value {
+            use crate::yaml::Body;
+            match &node.body {
+                Body::Scalar { text, plain: true } => crate::scalar::plain(text).unwrap(),
+                Body::Scalar { text, .. } => text.clone().into(),
+                Body::List(entries) => entries.iter().map(back).collect(),
+                Body::Map(entries) => {
+                    let field = |(key, node): &(crate::yaml::Key, crate::yaml::Node)| {
+                        (key.text.clone().unwrap(), back(node))
+                    };
+                    Value::Object(entries.iter().map(field).collect())
+                }
+                Body::Refused => panic!(),
+            }
+        }
+        assert_eq!(back(roots[0].get("v").unwrap()), value, "{text}");
     }
 }

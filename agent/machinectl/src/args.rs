@@ -10,12 +10,14 @@ use crate::time::{duration, lifetime, patience};
 mod apply;
 mod context;
 mod generate;
+mod import;
 
 pub use apply::{ApplyArgs, Mode};
 pub use context::{AddContextArgs, ClientRole, ContextCommand};
 pub use generate::{
     ConfigArgs as GenConfigArgs, EnrolmentArgs, GenerateCommand, SchemaArgs, SecretsArgs,
 };
+pub use import::{ImportCommand, KubeadmArgs, MachineRole};
 
 /// Sets up and looks after machines that run machined.
 ///
@@ -112,6 +114,9 @@ pub enum Command {
     /// Make secrets, configs and enrolment bundles.
     #[command(subcommand)]
     Gen(GenerateCommand),
+    /// Turn another tool's configs into ours.
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Check documents, and tell every problem at once.
     Validate {
         /// The documents.

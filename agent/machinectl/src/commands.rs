@@ -9,6 +9,7 @@ mod etcd;
 mod events;
 mod generate;
 mod health;
+mod import;
 mod kubeconfig;
 mod logs;
 mod plan;
@@ -27,6 +28,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.command {
         Command::Gen(command) => generate::run(command),
+        Command::Import(command) => import::run(command),
         Command::Validate { documents } => validate::run(&documents),
         Command::Render(args) => render::run(&args),
         Command::ApplyConfig(args) => apply::run(common, args).await,

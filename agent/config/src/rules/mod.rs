@@ -2,6 +2,7 @@
 
 mod args;
 mod cluster;
+mod collisions;
 mod duration;
 mod gates;
 mod host;
@@ -60,7 +61,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
     let version = report.parse::<KubernetesVersion>(&version_at, &cluster.kubernetes_version);
     let kubelet = kubelet::judge(machine.kubelet, &at.key("kubelet"), version, report);
     let cluster = cluster::judge(cluster, version, report);
-    network::collisions(&network, &kubelet, &cluster, report);
+    collisions::judge(&network, &kubelet, &cluster, report);
 
     Some(MachineConfig {
         role: machine.role,

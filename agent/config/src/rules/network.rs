@@ -5,12 +5,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::cluster::Cluster;
 use crate::document::{InterfaceSection, NetworkSection, RouteSection};
 use crate::path::Path;
 use crate::problem::Fault;
 use crate::report::Report;
-use crate::types::{Interface, InterfaceSelector, Kubelet, Network, Route, San};
+use crate::types::{Interface, InterfaceSelector, Network, Route, San};
 
 pub(super) fn judge(section: NetworkSection, at: &Path, report: &mut Report<'_>) -> Network {
     let mut interfaces = Vec::new();
@@ -337,92 +336,6 @@ fn address(text: &str, at: &Path, report: &mut Report<'_>) -> Option<IpAddr> {
             report.wrong(at, Fault::new("is not an IP address").hint(hint));
             None
         }
-    }
-}
-
-/// No address of the machine, and not the endpoint, may lie inside the ranges of pods or services:
-/// traffic to it would end up in the cluster.
-pub(super) fn collisions(
-    network: &Network,
-    kubelet: &Kubelet,
-    cluster: &Cluster,
-    report: &mut Report<'_>,
-) {
-    let ranges = || {
-        let pods = cluster.pod_subnets.iter().map(|range| ("podSubnet", range));
-        pods.chain(
-            cluster
-                .service_subnets
-                .iter()
-                .map(|range| ("serviceSubnet", range)),
-        )
-    };
-    let inside = |ip: IpAddr| {
-        ranges()
-            .find(|(_, range)| range.contains(&ip))
-            .map(|(name, range)| {
-                Fault::new(format!("{ip} lies inside {name} {range}"))
-                    .hint(format!("change it, or cluster.networking.{name}"))
-            })
-    };
-    let machine = Path::root().key("machine");
-    let at = machine.key("network").key("interfaces");
-    // Positions among the valid ones are positions in the document only while nothing is broken.
-    if report.whole(&at) {
-        for (index, interface) in network.interfaces.iter().enumerate() {
-            for (position, address) in interface.addresses.iter().enumerate() {
-                if let Some(fault) = inside(address.addr()) {
-                    report.value(&at.index(index).key("addresses").index(position), fault);
-                }
-            }
-        }
-    }
-    families(network, kubelet, cluster, report);
-    if let Some(ip) = kubelet.node_ip {
-        let at = machine.key("kubelet").key("nodeIP");
-        if let Some(fault) = inside(ip) {
-            report.value(&at, fault);
-        } else if let [first, ..] = cluster.pod_subnets.as_slice()
-            && !cluster
-                .pod_subnets
-                .iter()
-                .any(|range| range.addr().is_ipv4() == ip.is_ipv4())
-        {
-            let fault = Fault::new(format!("is of another family than podSubnet {first}"));
-            report.value(&at, fault.hint("both IPv4, or both IPv6"));
-        }
-    }
-    if let Some(fault) = cluster
-        .endpoint
-        .as_ref()
-        .and_then(|endpoint| inside(endpoint.ip()?))
-    {
-        report.value(
-            &Path::root().key("cluster").key("controlPlaneEndpoint"),
-            fault,
-        );
-    }
-}
-
-/// A node has an address of the family that its pods and services begin with. Where DHCP is asked,
-/// nobody knows beforehand.
-fn families(network: &Network, kubelet: &Kubelet, cluster: &Cluster, report: &mut Report<'_>) {
-    let at = Path::root().key("machine").key("network").key("interfaces");
-    let [first, ..] = cluster.pod_subnets.as_slice() else {
-        return;
-    };
-    let dhcp = network.interfaces.iter().any(|interface| interface.dhcp);
-    let mut all = network
-        .interfaces
-        .iter()
-        .flat_map(|i| &i.addresses)
-        .peekable();
-    if dhcp || kubelet.node_ip.is_some() || all.peek().is_none() || !report.whole(&at) {
-        return;
-    }
-    if !all.any(|address| address.addr().is_ipv4() == first.addr().is_ipv4()) {
-        let fault = Fault::new(format!("no address is of podSubnet's family ({first})"));
-        report.value(&at, fault.hint("add one, or change cluster.networking"));
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn run(command: GenerateCommand) -> Result<(), Failure> {
     }
 }
 
-fn told(error: GenerateError) -> Failure {
+pub(super) fn told(error: GenerateError) -> Failure {
     match error {
         GenerateError::Refused { .. } | GenerateError::SameName { .. } => {
             Failure::refused(error.to_string())
@@ -140,7 +140,7 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
         return Err(Failure::usage(message));
     }
     let kept = folder.join("secrets.yaml");
-    let (text, secrets) = cluster_secrets(args, &kept)?;
+    let (text, secrets) = cluster_secrets(args.secrets.as_deref(), &kept)?;
     if text.is_some() && args.control_planes.is_empty() {
         return Err(Failure::usage("a new cluster has no control plane machine")
             .next("add --control-planes, or --secrets with those of the cluster to join"));
@@ -219,11 +219,11 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
 
 /// The secrets to use, and their text where they are new and must be kept.
 /// Secrets that are in the folder already are used again, never replaced.
-fn cluster_secrets(
-    args: &GenConfigArgs,
+pub(super) fn cluster_secrets(
+    given: Option<&Path>,
     kept: &Path,
 ) -> Result<(Option<Secret>, ClusterSecrets), Failure> {
-    if let Some(path) = &args.secrets {
+    if let Some(path) = given {
         return Ok((None, documents::read_secrets(path)?));
     }
     if kept.symlink_metadata().is_ok() {
