@@ -3,6 +3,7 @@
 mod certs;
 mod cluster;
 mod etcd;
+mod etcd_order;
 mod host;
 mod node;
 mod pods;

@@ -109,7 +109,12 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         Action::JoinEtcd { .. }
         | Action::KeepMembership { .. }
         | Action::PromoteMember { .. }
-        | Action::RemoveMember { .. } => panic!("{action}: this machine is alone"),
+        | Action::RemoveMember { .. }
+        | Action::LeaveEtcd { .. }
+        | Action::RestoreEtcd { .. }
+        | Action::PlaceEtcd { .. }
+        | Action::SetEtcdAside { .. }
+        | Action::FinishEtcdOrder { .. } => panic!("{action}: this machine is alone"),
         Action::FinishBootstrap => {
             (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
         }
