@@ -9,11 +9,13 @@ use crate::time::{duration, lifetime, patience};
 
 mod apply;
 mod context;
+mod etcd;
 mod generate;
 mod import;
 
 pub use apply::{ApplyArgs, Mode};
 pub use context::{AddContextArgs, ClientRole, ContextCommand};
+pub use etcd::{AlarmsArgs, AlarmsVerb, EtcdCommand, RecoverArgs, SnapshotArgs};
 pub use generate::{
     ConfigArgs as GenConfigArgs, EnrolmentArgs, GenerateCommand, SchemaArgs, SecretsArgs,
 };
@@ -173,7 +175,7 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Look at etcd's members, take out a dead one, copy the data.
+    /// Look at etcd's members and keep them well, take out a dead one, copy the data, bring it back.
     #[command(subcommand)]
     Etcd(EtcdCommand),
     /// Reboot machines. Pods are asked to leave first.
@@ -223,41 +225,6 @@ impl PowerArgs {
             .unwrap_or(u32::MAX)
             .max(1)
     }
-}
-
-/// `etcd …`.
-#[derive(Debug, Subcommand)]
-pub enum EtcdCommand {
-    /// List the members, as one with a vote knows them.
-    Members {
-        /// How to print.
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Take out a member whose machine is gone. Refused where the others cannot do without it.
-    Remove {
-        /// Its name or its id.
-        #[arg(value_name = "MEMBER")]
-        member: String,
-        /// Also one that answers.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Have machines hand over etcd's leadership if they have it. A reboot does so by itself.
-    ForfeitLeadership,
-    /// Save all of etcd's data, with every Secret in it, to a file, and check it.
-    Snapshot(SnapshotArgs),
-}
-
-/// `etcd snapshot`.
-#[derive(Debug, Args)]
-pub struct SnapshotArgs {
-    /// The file.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// Replace a file that is there.
-    #[arg(long)]
-    pub force: bool,
 }
 
 /// `render`.

@@ -383,3 +383,74 @@ fn a_kubeconfig_is_merged_and_stays_its_owners() {
             .contains("10.0.2.15:6443")
     );
 }
+
+#[test]
+fn etcd_is_looked_after_and_brought_back() {
+    let desk = Desk::new();
+    let (port, _) = start(&desk.authority, Manner::Configured);
+    let node = format!("cp1=127.0.0.1:{port}");
+    let run = |args: &[&str]| {
+        let all: Vec<&str> = ["etcd"].iter().chain(args).copied().collect();
+        desk.run(&[&all[..], &["-n", &node]].concat())
+    };
+    let (exit, out, _) = run(&["status"]);
+    assert!(
+        exit == 0 && out.contains("1.5 MiB") && out.contains("no answer"),
+        "{out}"
+    );
+    let (exit, out, err) = run(&["health"]);
+    assert!(
+        exit == 1 && out.contains("etcd remove cp2") && out.contains("advice: two"),
+        "{out}"
+    );
+    assert!(err.contains("1 check failed"), "{err}");
+    let (_, out, _) = run(&["health", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["healthy"], false);
+
+    let (exit, out, _) = run(&["alarms"]);
+    assert!(
+        exit == 0 && out.contains("NOSPACE") && out.contains("raised"),
+        "{out}"
+    );
+    let (exit, _, err) = run(&["alarms", "disarm"]);
+    assert!(exit == 1 && err.contains("defrag first"), "{err}");
+    let (exit, out, _) = run(&["alarms", "disarm", "--force"]);
+    assert!(exit == 0 && out.contains("taken back"), "{out}");
+    let (exit, out, _) = run(&["defrag"]);
+    assert!(exit == 0 && out == "cp1: done\n", "{out}");
+
+    let (exit, out, _) = run(&["leave"]);
+    assert!(
+        exit == 0 && out.contains("leave-7; it stays out until: machinectl etcd join"),
+        "{out}"
+    );
+    let (exit, out, _) = run(&["leave", "--discard"]);
+    assert!(
+        exit == 0 && out.contains("discard-7; it joins anew"),
+        "{out}"
+    );
+    assert_eq!(run(&["join"]).0, 0);
+
+    assert_eq!(run(&["recover"]).0, 2, "of what is to be said");
+    let (exit, out, err) = run(&["recover", "--from-data"]);
+    assert!(exit == 1 && out.contains("its only member"), "{out}");
+    assert!(err.contains("refused: cp2 still answers"), "{err}");
+    let (exit, out, _) = run(&["recover", "--from-data", "--force"]);
+    assert!(
+        exit == 0 && out.contains("ordered as recover-true"),
+        "{out}"
+    );
+    assert_eq!(run(&["snapshot", "etcd.db"]).0, 0);
+    let (exit, out, _) = run(&["recover", "--from", "etcd.db", "--dry-run"]);
+    assert!(exit == 0 && out.contains("nothing is done"), "{out}");
+    let (exit, out, _) = run(&["recover", "--from", "etcd.db"]);
+    assert!(
+        exit == 0 && out.contains("ordered as recover-true"),
+        "{out}"
+    );
+    let damaged = desk.home.path().join("damaged.db");
+    std::fs::write(&damaged, [7; 1000]).unwrap();
+    let (exit, _, err) = run(&["recover", "--from", "damaged.db"]);
+    assert!(exit == 2 && err.contains("no whole snapshot"), "{err}");
+}

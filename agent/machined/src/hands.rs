@@ -1,15 +1,17 @@
 //! What the API has done to the machine directly: units and power.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod etcd;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
+use machine_plan::recovery::Survey;
 use zbus_systemd::login1::ManagerProxy;
 
 use crate::api::{self, ServiceState};
@@ -89,33 +91,6 @@ impl Hands {
             )),
             _ => Ok(()),
         }
-    }
-
-    /// Where this machine's member of etcd is, if it should have one: its address and peer URL.
-    fn own_member(&self) -> Option<(IpAddr, String)> {
-        let entry = self.ledger.current()?;
-        let config = &entry.bundle.config;
-        let own = facts::look(config).node_ip;
-        let here = config.role().is_control_plane();
-        here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
-    }
-
-    /// Where members may be asked: here, where this machine remembers some, and where its last look
-    /// saw some.
-    fn voters(&self) -> Result<BTreeSet<IpAddr>, String> {
-        let (own, own_url) = self
-            .own_member()
-            .ok_or("only a control plane machine has to do with etcd: ask one")?;
-        let mut at = BTreeSet::from([own]);
-        if let Ok(Some(joined)) = self.ledger.membership() {
-            at.extend(cluster::remembered(&joined, &own_url));
-        }
-        if let Some(last) = self.board.intermediates()
-            && let Probe::Seen(members) = &last.observed.members
-        {
-            at.extend(members.iter().filter_map(cluster::address));
-        }
-        Ok(at)
     }
 
     /// Gives up what this machine shares before anything of it stops: the virtual IP is another's then,
@@ -216,14 +191,40 @@ impl api::Hands for Hands {
     }
 
     fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
-        async {
-            match Cluster::default().members(&self.voters()?).await {
-                Probe::Seen(members) => Ok(members),
-                Probe::Unreadable(why) => Err(format!("no member of etcd answers: {why}")),
-                Probe::Absent => Err("no member of etcd is known".to_owned()),
-            }
+        async { self.listed(self.voters()?).await }.boxed()
+    }
+
+    fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
+        self.listed_elsewhere().boxed()
+    }
+
+    fn etcd(&self) -> BoxFuture<'_, Result<EtcdSeen, String>> {
+        async { Ok(Cluster::default().look(&self.voters()?).await) }.boxed()
+    }
+
+    fn disarm(&self, id: MemberId, alarm: String) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let at = self.voters()?;
+            Cluster::default().disarm(&at, (id, &alarm)).await
         }
         .boxed()
+    }
+
+    fn defragment(&self, member: Member) -> BoxFuture<'_, Result<(), String>> {
+        async move { Cluster::default().defragment(&member).await }.boxed()
+    }
+
+    fn replace_leader(&self, member: Member) -> BoxFuture<'_, Result<Option<String>, String>> {
+        async move {
+            let ip = cluster::address(&member).ok_or("its address is not known")?;
+            let url = member.peer_urls.first().map_or("", String::as_str);
+            Cluster::default().forfeit(ip, url).await
+        }
+        .boxed()
+    }
+
+    fn survey(&self) -> BoxFuture<'_, Result<Survey, String>> {
+        self.looked_over().boxed()
     }
 
     fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>> {

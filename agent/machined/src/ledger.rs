@@ -8,6 +8,7 @@
 //! - `bootstrap.order`: the one-shot order, see [`orders`].
 //! - `control-planes`: where they are, see [`control_planes`].
 //! - `etcd.membership`: this machine's member of etcd, see [`membership`].
+//! - `etcd.order`, `etcd-snapshot-SHA256`: the last order about it, and what came with it, see [`etcd`].
 //!
 //! Every write is: temporary file, fsync, rename, fsync of the directory; only
 //! then is anything acknowledged. A power cut leaves either the old state or
@@ -16,6 +17,7 @@
 
 mod control_planes;
 mod entry;
+mod etcd;
 mod force;
 mod membership;
 mod orders;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine_config::Bundle;
 use machine_plan::membership::Membership;
+use machine_plan::order::{EtcdOrder, EtcdVerb};
 
 use crate::durable;
 
@@ -305,6 +308,40 @@ impl Ledger {
     pub fn keep_membership(&self, membership: &Membership) -> Result<(), LedgerError> {
         let _one_writer = self.lock();
         self.watched(membership::keep(&self.directory, membership))
+    }
+
+    /// Forgets it.
+    pub fn forget_membership(&self) -> Result<(), LedgerError> {
+        let _one_writer = self.lock();
+        self.watched(membership::forget(&self.directory))
+    }
+
+    /// Records an order about etcd; the same order again, while it is open, is the same id.
+    pub fn order_etcd(&self, verb: EtcdVerb, by: &str) -> Result<String, LedgerError> {
+        let _one_writer = self.lock();
+        self.watched(etcd::order(&self.directory, verb, by, &(self.clock)()))
+    }
+
+    /// The last order about etcd, carried out or not.
+    pub fn etcd_order(&self) -> Result<Option<EtcdOrder>, LedgerError> {
+        etcd::read(&self.directory)
+    }
+
+    /// Records that it was carried out; it is never acted on again.
+    pub fn finish_etcd_order(&self, id: &str) -> Result<(), LedgerError> {
+        let _one_writer = self.lock();
+        self.watched(etcd::finish(&self.directory, id))
+    }
+
+    /// Takes the last order about etcd back: this machine joins again.
+    pub fn forget_etcd_order(&self) -> Result<(), LedgerError> {
+        let _one_writer = self.lock();
+        self.watched(etcd::forget(&self.directory))
+    }
+
+    /// Where a snapshot with this hexadecimal digest is kept until its order is carried out.
+    pub fn etcd_snapshot(&self, sha256: &str) -> PathBuf {
+        etcd::snapshot(&self.directory, sha256)
     }
 
     fn prune(&self, inner: &mut Inner) {

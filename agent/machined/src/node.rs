@@ -18,7 +18,6 @@ pub mod signer;
 pub mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,11 +26,10 @@ use machine_config::Role;
 use machine_plan::action::Action;
 use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
-use machine_plan::membership::{Member, Membership};
+use machine_plan::membership::Membership;
 use machine_plan::observed::{Observed, Probe};
 
 use crate::ledger::{Entry, Ledger, OrderState};
-use etcd::cluster::Whom;
 use kube::Access;
 
 /// A probe that takes longer is a result of its own. TCG guests need seconds
@@ -117,8 +115,9 @@ pub struct Node {
     ledger: Arc<Ledger>,
     /// The cluster's API where its endpoint leads: how a machine that is no member finds those
     /// that are.
-    elsewhere: kube::Kube,
+    endpoint: kube::Kube,
     etcd: etcd::cluster::Cluster,
+    data: etcd::data::Data,
 }
 
 impl Node {
@@ -130,8 +129,9 @@ impl Node {
             kube: Arc::default(),
             leaves: certs::Seen::default(),
             ledger,
-            elsewhere: kube::Kube::default(),
+            endpoint: kube::Kube::default(),
             etcd: etcd::cluster::Cluster::default(),
+            data: etcd::data::Data::default(),
         }
     }
 
@@ -183,6 +183,7 @@ impl Node {
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let ordered = order_is(OrderState::Ordered);
         let etcd_data = files::has_etcd_member();
+        let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let membership = membership(&self.ledger);
         let etcd = async {
             let health = etcd::health(desired, address).await;
@@ -213,6 +214,9 @@ impl Node {
             etcd_data,
             membership,
             members,
+            etcd_order,
+            restored,
+            etcd_runs,
             bootstrap_ordered: ordered,
             bootstrap_done: order_is(OrderState::Done),
             api_server,
@@ -225,74 +229,6 @@ impl Node {
             file_systems: room::look(),
             etcd_health,
             static_pods: pods::restarts(&desired.hostname),
-        }
-    }
-
-    async fn members(
-        &self,
-        entry: &Entry,
-        desired: &Desired,
-        own: IpAddr,
-        health: &Probe<()>,
-    ) -> Probe<Vec<Member>> {
-        if desired.etcd.is_none() {
-            return Probe::Absent;
-        }
-        match self.whom() {
-            // One that is only starting would cost every look its patience.
-            Whom::Own if *health != Probe::Seen(()) => {
-                Probe::Unreadable("this machine's etcd does not serve".to_owned())
-            }
-            Whom::Own => self.etcd.members(&[own].into()).await,
-            Whom::Nobody => Probe::Absent,
-            Whom::Others => {
-                let others = self.others(entry, &desired.etcd_peer_url, own).await;
-                self.etcd.members(&others).await
-            }
-        }
-    }
-
-    fn whom(&self) -> Whom {
-        let joined = self.ledger.membership().ok().flatten();
-        let begun = files::has_etcd_member() == Probe::Seen(());
-        Whom::of(begun, self.ledger.founding(), joined.as_ref())
-    }
-
-    /// Where other members may be asked: those that this machine remembers, and those that the
-    /// cluster's API knows where its endpoint leads.
-    async fn others(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
-        let joined = self.ledger.membership().ok().flatten();
-        let mut at = joined.map_or_else(BTreeSet::new, |joined| {
-            etcd::cluster::remembered(&joined, own_url)
-        });
-        let config = &entry.bundle.config;
-        let access = Access::elsewhere(config);
-        let known = self
-            .elsewhere
-            .control_planes(&access, config.hostname().as_str());
-        if let Probe::Seen(known) = limited(known).await {
-            at.extend(known);
-        }
-        at.remove(&own);
-        at
-    }
-
-    async fn execute_on_etcd(&self, entry: &Entry, action: &Action) -> Result<(), NodeError> {
-        let config = &entry.bundle.config;
-        let own = facts::look(config).node_ip;
-        let peer_url = machine_plan::render::etcd_peer_url(own);
-        let at = match self.whom() {
-            Whom::Own => [own].into(),
-            Whom::Nobody | Whom::Others => self.others(entry, &peer_url, own).await,
-        };
-        match action {
-            Action::JoinEtcd { name, peer_url } => {
-                let as_whom = (name.as_str(), peer_url.as_str());
-                self.etcd.join(&at, as_whom, &self.ledger).await
-            }
-            Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
-            Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
-            _ => Ok(()),
         }
     }
 
@@ -357,6 +293,11 @@ impl Node {
             Action::JoinEtcd { .. }
             | Action::PromoteMember { .. }
             | Action::RemoveMember { .. } => self.execute_on_etcd(entry, action).await,
+            Action::LeaveEtcd { .. }
+            | Action::RestoreEtcd { .. }
+            | Action::PlaceEtcd { .. }
+            | Action::SetEtcdAside { .. }
+            | Action::FinishEtcdOrder { .. } => self.execute_order(entry, action).await,
             Action::KeepMembership { membership } => Ok(self.ledger.keep_membership(membership)?),
             Action::FinishBootstrap => Ok(self.ledger.finish_bootstrap()?),
         }

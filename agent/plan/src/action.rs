@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::files::RenderedFile;
 use crate::membership::{MemberId, Membership};
 use crate::observed::Route;
+use crate::order::Source;
 use crate::render::Leaf;
 
 /// One effect on the machine or its cluster.
@@ -21,7 +22,7 @@ pub enum Action {
         /// Path, mode and content; secret content is redacted when shown.
         file: RenderedFile,
     },
-    /// Remove a file that an earlier document wanted.
+    /// Remove a file that is not wanted, or not now.
     RemoveFile {
         /// Absolute path.
         path: String,
@@ -135,6 +136,39 @@ pub enum Action {
         /// Why.
         why: String,
     },
+    /// Have this machine's member hand over and leave its cluster.
+    LeaveEtcd {
+        /// Which.
+        id: MemberId,
+        /// Its name.
+        name: String,
+    },
+    /// Make data of a new cluster, with this machine as its only member, beside what is there.
+    RestoreEtcd {
+        /// By which order; the new cluster's token.
+        order: String,
+        /// Of what.
+        from: Source,
+        /// The member's name.
+        name: String,
+        /// Where its peers will reach it.
+        peer_url: String,
+    },
+    /// Put what was made in the place of etcd's data, which is kept aside, and forget the membership.
+    PlaceEtcd {
+        /// By which order.
+        order: String,
+    },
+    /// Forget the membership and keep etcd's data aside.
+    SetEtcdAside {
+        /// By which order.
+        order: String,
+    },
+    /// Note in the ledger that an order about etcd was carried out.
+    FinishEtcdOrder {
+        /// Which.
+        order: String,
+    },
     /// Note in the ledger that the ordered cluster exists.
     FinishBootstrap,
 }
@@ -168,6 +202,10 @@ impl Action {
             Self::PromoteMember { id, name } | Self::RemoveMember { id, name, .. } => {
                 format!("etcd member {name} ({id})")
             }
+            Self::LeaveEtcd { id, name } => format!("etcd member {name} ({id})"),
+            Self::RestoreEtcd { name, .. } => format!("etcd member {name}"),
+            Self::PlaceEtcd { .. } | Self::SetEtcdAside { .. } => "etcd's data".to_owned(),
+            Self::FinishEtcdOrder { order } => order.clone(),
             Self::FinishBootstrap => "bootstrap order".to_owned(),
         }
     }
@@ -203,7 +241,22 @@ impl fmt::Display for Action {
             }
             Self::PromoteMember { .. } => write!(f, "promote {object}"),
             Self::RemoveMember { why, .. } => write!(f, "remove {object}: {why}"),
-            Self::FinishBootstrap => write!(f, "finish {object}"),
+            Self::LeaveEtcd { .. } => write!(f, "take {object} out, by order"),
+            Self::RestoreEtcd { order, from, .. } => {
+                let from = match from {
+                    Source::Snapshot { .. } => "a snapshot",
+                    Source::Data => "its own data",
+                };
+                write!(f, "restore {object} from {from} ({order})")
+            }
+            Self::PlaceEtcd { order } => {
+                write!(
+                    f,
+                    "put what was restored in the place of {object} ({order})"
+                )
+            }
+            Self::SetEtcdAside { order } => write!(f, "set {object} aside ({order})"),
+            Self::FinishEtcdOrder { .. } | Self::FinishBootstrap => write!(f, "finish {object}"),
         }
     }
 }

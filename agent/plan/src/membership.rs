@@ -54,7 +54,8 @@ pub struct Member {
     pub learner: bool,
     /// It leads, by its own account or another member's.
     pub leader: bool,
-    /// Its own answer: how far it has applied the log.
+    /// Its own answer: how far it has applied the log. `Absent` is that another member answers at its
+    /// address.
     pub applied: Probe<u64>,
 }
 

@@ -8,6 +8,7 @@ use machine_pki::CertificateFacts;
 use serde::Serialize;
 
 use crate::membership::{Member, Membership};
+use crate::order::EtcdOrder;
 
 /// The result of one probe. An unreachable peer is a value, not an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -121,6 +122,19 @@ pub struct Room {
     pub free_files: Option<u64>,
 }
 
+/// How far a recovery's new data is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restored {
+    /// Not there as a whole.
+    #[default]
+    Nothing,
+    /// Made, beside the old.
+    Whole,
+    /// etcd's data from now on.
+    InPlace,
+}
+
 /// One look at the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Observed {
@@ -140,6 +154,12 @@ pub struct Observed {
     pub membership: Probe<Membership>,
     /// etcd's members, as one with a vote lists them: `Absent` is that none is known.
     pub members: Probe<Vec<Member>>,
+    /// The last order about etcd, carried out or not.
+    pub etcd_order: Probe<EtcdOrder>,
+    /// How far that order's new data is.
+    pub restored: Restored,
+    /// While such an order is open: whether an etcd has this machine's data open.
+    pub etcd_runs: Probe<()>,
     /// Whether a bootstrap order is in the ledger and not finished.
     pub bootstrap_ordered: bool,
     /// Whether a bootstrap order was carried out once.

@@ -381,6 +381,157 @@ pub struct EtcdSnapshotResponse {
     pub remaining_bytes: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdStatusRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EtcdStatusResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<EtcdMemberStatus>,
+    /// Why nothing can be read by the quorum's word; empty where it can.
+    #[prost(string, tag = "2")]
+    pub unread: ::prost::alloc::string::String,
+    /// All that is wrong.
+    #[prost(message, repeated, tag = "3")]
+    pub findings: ::prost::alloc::vec::Vec<EtcdFinding>,
+    /// What is worth a thought; nothing is wrong with it.
+    #[prost(string, repeated, tag = "4")]
+    pub advice: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdMemberStatus {
+    #[prost(message, optional, tag = "1")]
+    pub member: ::core::option::Option<EtcdMember>,
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub db_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub db_bytes_in_use: u64,
+    /// What the database may grow to.
+    #[prost(uint64, tag = "5")]
+    pub quota_bytes: u64,
+    #[prost(uint64, tag = "6")]
+    pub raft_term: u64,
+    #[prost(uint64, tag = "7")]
+    pub raft_index: u64,
+    /// "NOSPACE", "CORRUPT".
+    #[prost(string, repeated, tag = "8")]
+    pub alarms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it finds wrong itself.
+    #[prost(string, repeated, tag = "9")]
+    pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdFinding {
+    #[prost(string, tag = "1")]
+    pub cause: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub next_step: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdAlarmsRequest {
+    /// Take them back; refused while a cause lasts.
+    #[prost(bool, tag = "1")]
+    pub disarm: bool,
+    /// Whatever lasts.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EtcdAlarmsResponse {
+    /// Those that are there, or were taken back.
+    #[prost(message, repeated, tag = "1")]
+    pub alarms: ::prost::alloc::vec::Vec<EtcdAlarm>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdAlarm {
+    #[prost(uint64, tag = "1")]
+    pub member_id: u64,
+    #[prost(string, tag = "2")]
+    pub member: ::prost::alloc::string::String,
+    /// "NOSPACE", "CORRUPT".
+    #[prost(string, tag = "3")]
+    pub alarm: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdDefragmentRequest {
+    /// Names or hexadecimal ids; none: all.
+    #[prost(string, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Also where little is gained, the only member, or while one is not well.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdDefragmentResponse {
+    #[prost(string, tag = "1")]
+    pub member: ::prost::alloc::string::String,
+    /// What is done, or was, or why not.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdLeaveRequest {
+    /// Set the data aside and join anew, instead of leaving.
+    #[prost(bool, tag = "1")]
+    pub discard: bool,
+    /// With discard: although no other quorum is known to have this data or newer.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdLeaveResponse {
+    /// The order's id in the ledger.
+    #[prost(string, tag = "1")]
+    pub order: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdJoinRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdJoinResponse {}
+/// First what is wanted, then the snapshot, if it is to be one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdRecoverRequest {
+    #[prost(oneof = "etcd_recover_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<etcd_recover_request::Part>,
+}
+/// Nested message and enum types in `EtcdRecoverRequest`.
+pub mod etcd_recover_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Wish(super::EtcdRecoverWish),
+        #[prost(bytes, tag = "2")]
+        Blob(::prost::alloc::vec::Vec<u8>),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdRecoverWish {
+    /// Hexadecimal SHA-256 of the snapshot that follows. Empty: of this machine's own data.
+    #[prost(string, tag = "1")]
+    pub sha256: ::prost::alloc::string::String,
+    /// The snapshot's length.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// Explain only.
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+    /// Although members answer. Every other one must be stopped.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EtcdRecoverResponse {
+    /// The order's id in the ledger; empty for a dry run.
+    #[prost(string, tag = "1")]
+    pub order: ::prost::alloc::string::String,
+    /// Why it is refused; empty where it is not.
+    #[prost(string, tag = "2")]
+    pub refused: ::prost::alloc::string::String,
+    /// What it means.
+    #[prost(string, repeated, tag = "3")]
+    pub explanation: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RebootRequest {
     /// Seconds that pods are given to leave before the machine goes down whether
     /// they have left or not. 0: 60. At most 3600.
@@ -1496,6 +1647,157 @@ pub mod machine_service_client {
                 .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdSnapshot"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What every member says of itself, and all that is wrong. Also without a quorum.
+        pub async fn etcd_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// etcd's alarms, and taking them back.
+        pub async fn etcd_alarms(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdAlarmsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdAlarmsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdAlarms",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdAlarms"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has members give back what they do not use: one after the other, the leader last.
+        pub async fn etcd_defragment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdDefragmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EtcdDefragmentResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdDefragment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdDefragment"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// One-shot orders: this machine's member leaves its cluster, or joins anew.
+        pub async fn etcd_leave(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdLeaveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdLeaveResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdLeave",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdLeave"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn etcd_join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EtcdJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdJoinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdJoin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdJoin"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A one-shot order: make a new cluster of old data, with this machine as its only member.
+        pub async fn etcd_recover(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::EtcdRecoverRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdRecoverResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/machine.v1.MachineService/EtcdRecover",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("machine.v1.MachineService", "EtcdRecover"));
+            self.inner.client_streaming(req, path, codec).await
+        }
         pub async fn reboot(
             &mut self,
             request: impl tonic::IntoRequest<super::RebootRequest>,
@@ -1710,6 +2012,59 @@ pub mod machine_service_server {
             request: tonic::Request<super::EtcdSnapshotRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::EtcdSnapshotStream>,
+            tonic::Status,
+        >;
+        /// What every member says of itself, and all that is wrong. Also without a quorum.
+        async fn etcd_status(
+            &self,
+            request: tonic::Request<super::EtcdStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdStatusResponse>,
+            tonic::Status,
+        >;
+        /// etcd's alarms, and taking them back.
+        async fn etcd_alarms(
+            &self,
+            request: tonic::Request<super::EtcdAlarmsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdAlarmsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the EtcdDefragment method.
+        type EtcdDefragmentStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EtcdDefragmentResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Has members give back what they do not use: one after the other, the leader last.
+        async fn etcd_defragment(
+            &self,
+            request: tonic::Request<super::EtcdDefragmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EtcdDefragmentStream>,
+            tonic::Status,
+        >;
+        /// One-shot orders: this machine's member leaves its cluster, or joins anew.
+        async fn etcd_leave(
+            &self,
+            request: tonic::Request<super::EtcdLeaveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdLeaveResponse>,
+            tonic::Status,
+        >;
+        async fn etcd_join(
+            &self,
+            request: tonic::Request<super::EtcdJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdJoinResponse>,
+            tonic::Status,
+        >;
+        /// A one-shot order: make a new cluster of old data, with this machine as its only member.
+        async fn etcd_recover(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::EtcdRecoverRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::EtcdRecoverResponse>,
             tonic::Status,
         >;
         async fn reboot(
@@ -2710,6 +3065,280 @@ pub mod machine_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdStatusSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdStatusRequest>
+                    for EtcdStatusSvc<T> {
+                        type Response = super::EtcdStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdAlarms" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdAlarmsSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdAlarmsRequest>
+                    for EtcdAlarmsSvc<T> {
+                        type Response = super::EtcdAlarmsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdAlarmsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_alarms(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdAlarmsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdDefragment" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdDefragmentSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::ServerStreamingService<super::EtcdDefragmentRequest>
+                    for EtcdDefragmentSvc<T> {
+                        type Response = super::EtcdDefragmentResponse;
+                        type ResponseStream = T::EtcdDefragmentStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdDefragmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_defragment(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdDefragmentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdLeave" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdLeaveSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdLeaveRequest>
+                    for EtcdLeaveSvc<T> {
+                        type Response = super::EtcdLeaveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdLeaveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_leave(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdLeaveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdJoin" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdJoinSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::UnaryService<super::EtcdJoinRequest>
+                    for EtcdJoinSvc<T> {
+                        type Response = super::EtcdJoinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EtcdJoinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdJoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/machine.v1.MachineService/EtcdRecover" => {
+                    #[allow(non_camel_case_types)]
+                    struct EtcdRecoverSvc<T: MachineService>(pub Arc<T>);
+                    impl<
+                        T: MachineService,
+                    > tonic::server::ClientStreamingService<super::EtcdRecoverRequest>
+                    for EtcdRecoverSvc<T> {
+                        type Response = super::EtcdRecoverResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::EtcdRecoverRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MachineService>::etcd_recover(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EtcdRecoverSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,12 +1,18 @@
 //! `etcd …`.
 
+mod care;
+mod orders;
+
 use std::time::{Duration, Instant};
 
+use machined_proto::v1::machine_service_client::MachineServiceClient;
 use machined_proto::v1::{
     EtcdForfeitLeadershipRequest, EtcdMember, EtcdMembersRequest, EtcdRemoveMemberRequest,
     EtcdSnapshotRequest,
 };
 use serde_json::json;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 use crate::args::{Common, EtcdCommand, Output, SnapshotArgs};
 use crate::client::Link;
@@ -31,26 +37,46 @@ pub(super) async fn run(common: &Common, command: EtcdCommand) -> Result<(), Fai
         EtcdCommand::Remove { member, force } => remove(&session, &member, force).await,
         EtcdCommand::ForfeitLeadership => forfeit(&session).await,
         EtcdCommand::Snapshot(args) => snapshot(common, &session, &args).await,
+        EtcdCommand::Status { output } => care::status(&session, output).await,
+        EtcdCommand::Health { output } => care::health(&session, output).await,
+        EtcdCommand::Alarms(args) => care::alarms(&session, &args).await,
+        EtcdCommand::Defrag { force } => care::defrag(common, &session, force).await,
+        EtcdCommand::Leave { discard, force } => orders::leave(&session, discard, force).await,
+        EtcdCommand::Join => orders::join(&session).await,
+        EtcdCommand::Recover(args) => orders::recover(&session, &args).await,
     }
 }
 
-/// Any control plane machine will do; the first that answers is taken.
-async fn listed(session: &Session, verb: &str) -> Result<(Link, Vec<EtcdMember>), Failure> {
-    let mut first = None;
+type Machine = MachineServiceClient<Channel>;
+
+/// Any control plane machine will do; the first whose answer is taken, or else the last.
+async fn any<T>(
+    session: &Session,
+    verb: &str,
+    call: impl AsyncFn(Machine) -> Result<Response<T>, Status>,
+    taken: impl Fn(&T) -> bool,
+) -> Result<(Link, T), Failure> {
+    let (mut first, mut last) = (None, None);
     for target in session.targets()? {
         let answer = async {
             let link = session.connect(&target).await?;
-            let mut machine = link.machine();
-            let call = machine.etcd_members(EtcdMembersRequest {});
-            let members = link.call(verb, call).await?.members;
-            Ok::<_, Failure>((link, members))
+            let answer = link.call(verb, call(link.machine())).await?;
+            Ok::<_, Failure>((link, answer))
         };
         match answer.await {
-            Ok(found) => return Ok(found),
+            Ok(found) if taken(&found.1) => return Ok(found),
+            Ok(found) => last = Some(found),
             Err(failure) => first = first.or(Some(failure)),
         }
     }
-    Err(first.unwrap_or_else(|| Failure::usage("no machine to ask")))
+    let none = || first.unwrap_or_else(|| Failure::usage("no machine to ask"));
+    last.ok_or_else(none)
+}
+
+async fn listed(session: &Session, verb: &str) -> Result<(Link, Vec<EtcdMember>), Failure> {
+    let call = async |mut machine: Machine| machine.etcd_members(EtcdMembersRequest {}).await;
+    let (link, response) = any(session, verb, call, |_| true).await?;
+    Ok((link, response.members))
 }
 
 async fn members(session: &Session, output: Output) -> Result<(), Failure> {

@@ -375,6 +375,92 @@ impl MachineService for Fake {
         };
         stream(vec![part(data), part(digest)])
     }
+    async fn etcd_status(&self, _: Request<EtcdStatusRequest>) -> Answer<EtcdStatusResponse> {
+        let member = |name: &str, silent: &str| EtcdMemberStatus {
+            member: Some(EtcdMember {
+                name: name.into(),
+                silent: silent.into(),
+                ..Default::default()
+            }),
+            version: "3.5.16".into(),
+            db_bytes: 3 << 19,
+            ..Default::default()
+        };
+        let finding = EtcdFinding {
+            cause: "cp2 does not answer".into(),
+            next_step: "machinectl etcd remove cp2".into(),
+        };
+        answer(EtcdStatusResponse {
+            members: vec![member("cp1", ""), member("cp2", "no answer")],
+            findings: vec![finding],
+            advice: vec!["two voters outlive none".into()],
+            ..Default::default()
+        })
+    }
+    async fn etcd_alarms(&self, request: Request<EtcdAlarmsRequest>) -> Answer<EtcdAlarmsResponse> {
+        let request = request.into_inner();
+        if request.disarm && !request.force {
+            return Err(Status::failed_precondition("machinectl etcd defrag first"));
+        }
+        let alarm = EtcdAlarm {
+            member_id: 0xa,
+            member: "cp1".into(),
+            alarm: "NOSPACE".into(),
+        };
+        answer(EtcdAlarmsResponse {
+            alarms: vec![alarm],
+        })
+    }
+    type EtcdDefragmentStream = Stream<EtcdDefragmentResponse>;
+    async fn etcd_defragment(
+        &self,
+        request: Request<EtcdDefragmentRequest>,
+    ) -> Answer<Self::EtcdDefragmentStream> {
+        let told = |member: String| EtcdDefragmentResponse {
+            member,
+            message: "done".into(),
+        };
+        stream(request.into_inner().members.into_iter().map(told).collect())
+    }
+    async fn etcd_leave(&self, request: Request<EtcdLeaveRequest>) -> Answer<EtcdLeaveResponse> {
+        let word = if request.into_inner().discard {
+            "discard"
+        } else {
+            "leave"
+        };
+        answer(EtcdLeaveResponse {
+            order: format!("{word}-7"),
+        })
+    }
+    async fn etcd_join(&self, _: Request<EtcdJoinRequest>) -> Answer<EtcdJoinResponse> {
+        answer(EtcdJoinResponse {})
+    }
+    async fn etcd_recover(
+        &self,
+        request: Request<tonic::Streaming<EtcdRecoverRequest>>,
+    ) -> Answer<EtcdRecoverResponse> {
+        use etcd_recover_request::Part;
+        use sha2::Digest;
+        let mut parts = request.into_inner();
+        let Some(Part::Wish(wish)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Status::invalid_argument("no wish"));
+        };
+        let mut sent = Vec::new();
+        while let Some(Part::Blob(blob)) = parts.message().await?.and_then(|more| more.part) {
+            sent.extend(blob);
+        }
+        let digest = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(&sent));
+        let came = wish.dry_run || wish.sha256.is_empty() || digest == wish.sha256;
+        let refused = match wish.sha256.as_str() {
+            "" if !wish.force => "cp2 still answers",
+            _ => "",
+        };
+        answer(EtcdRecoverResponse {
+            order: format!("recover-{came}"),
+            refused: refused.into(),
+            explanation: vec!["cp1 becomes its only member".into()],
+        })
+    }
     async fn restart_service(
         &self,
         _: Request<RestartServiceRequest>,

@@ -86,10 +86,12 @@ const TABLE: &[(&str, Access)] = &[
     ("/machine.v1.MachineService/ListServices", READER),
     ("/machine.v1.MachineService/ListGenerations", READER),
     ("/machine.v1.MachineService/EtcdMembers", READER),
+    ("/machine.v1.MachineService/EtcdStatus", READER),
     ("/machine.v1.MachineService/Logs", OPERATOR),
     ("/machine.v1.MachineService/Dmesg", OPERATOR),
     ("/machine.v1.MachineService/RestartService", OPERATOR),
     ("/machine.v1.MachineService/EtcdForfeitLeadership", OPERATOR),
+    ("/machine.v1.MachineService/EtcdDefragment", OPERATOR),
     ("/machine.v1.MachineService/Reboot", OPERATOR),
     ("/machine.v1.MachineService/Shutdown", OPERATOR),
 ];

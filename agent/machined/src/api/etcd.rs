@@ -1,5 +1,8 @@
 //! etcd's members: seen, taken out, copied.
 
+pub(super) mod care;
+pub(super) mod orders;
+
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use machine_plan::membership::{Member, MemberId, removal_refused};
@@ -61,7 +64,7 @@ fn shown(member: Member) -> v1::EtcdMember {
     let (applied_index, silent) = match &member.applied {
         Probe::Seen(index) => (*index, String::new()),
         Probe::Unreadable(why) => (0, why.clone()),
-        Probe::Absent => (0, "it was not asked".to_owned()),
+        Probe::Absent => (0, "another member answers at its address".to_owned()),
     };
     v1::EtcdMember {
         id: member.id.0,
@@ -73,3 +76,6 @@ fn shown(member: Member) -> v1::EtcdMember {
         silent,
     }
 }
+
+#[cfg(test)]
+mod tests;

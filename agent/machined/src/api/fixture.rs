@@ -12,7 +12,10 @@ use hyper_util::rt::TokioIo;
 use machine_config::generate::{self, ClusterDescription, NodeDescription, NodeDocuments};
 use machine_config::{ClusterSecrets, Role};
 use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Secret, Usage};
+use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
+use machine_plan::observed::Probe;
+use machine_plan::recovery::Survey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -158,6 +161,8 @@ pub(crate) struct FakeHands {
     pub(crate) data: Mutex<Option<String>>,
     /// etcd's.
     pub(crate) members: Mutex<Vec<Member>>,
+    /// The same, by their own words.
+    pub(crate) seen: Mutex<Option<EtcdSeen>>,
     /// Why it may not.
     pub(crate) needed: Mutex<Option<String>>,
     /// Why the machine does not go down.
@@ -206,6 +211,42 @@ impl Hands for FakeHands {
         let parts = [Ok((b"some ".to_vec(), 4)), Ok((b"data".to_vec(), 0))];
         let stream = futures_util::stream::iter(parts);
         Box::pin(async { Ok(stream.boxed()) })
+    }
+    fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
+        self.members()
+    }
+    fn etcd(&self) -> BoxFuture<'_, Result<EtcdSeen, String>> {
+        let seen = self.seen.lock().unwrap().clone();
+        Box::pin(async { seen.ok_or_else(|| "nobody".to_owned()) })
+    }
+    fn disarm(&self, id: MemberId, alarm: String) -> BoxFuture<'_, Result<(), String>> {
+        if let Some(seen) = &mut *self.seen.lock().unwrap() {
+            for member in &mut seen.members {
+                member
+                    .alarms
+                    .retain(|a| member.member.id != id || *a != alarm);
+            }
+        }
+        self.did(&format!("disarm {alarm} {id}"))
+    }
+    fn defragment(&self, member: Member) -> BoxFuture<'_, Result<(), String>> {
+        self.did(&format!("defragment {}", member.name))
+    }
+    fn replace_leader(&self, member: Member) -> BoxFuture<'_, Result<Option<String>, String>> {
+        Box::pin(async move { Ok(member.leader.then(|| "cp2".to_owned())) })
+    }
+    fn survey(&self) -> BoxFuture<'_, Result<Survey, String>> {
+        let seen = self.seen.lock().unwrap().clone();
+        let survey = seen.map(|etcd| Survey {
+            name: "cp1".to_owned(),
+            peer_url: "https://cp1:2380".to_owned(),
+            own: Some(MemberId(1)),
+            etcd,
+            data: Probe::Seen(()),
+            endpoint_answers: false,
+            founding: false,
+        });
+        Box::pin(async { survey.ok_or_else(|| "nobody".to_owned()) })
     }
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
         let needed = self.needed.lock().unwrap().clone();

@@ -1,27 +1,26 @@
 //! The machine service: each call in a few lines, work elsewhere.
 
+mod issue;
+mod member;
+mod power;
+mod state;
 mod steps;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use machine_plan::membership::MemberId;
 use machined_proto::v1;
 use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use self::power::Down;
 use super::audit::Record;
-use super::{
-    Parts, certificate, complete, config, convert, document, etcd, events, kubeconfig, logs,
-    peer_of,
-};
-use crate::boot;
-use crate::status::now_ms;
+use super::{Parts, complete, config, convert, document, etcd, events, logs, peer_of};
 
 /// Streams of events and logs at once, over all connections: each log stream is a process.
 const STREAMS: usize = 24;
@@ -76,23 +75,11 @@ impl MachineService for Machine {
     type EventsStream = BoxStream<'static, Result<v1::Event, Status>>;
     type LogsStream = BoxStream<'static, Result<v1::LogLine, Status>>;
     type DmesgStream = BoxStream<'static, Result<v1::LogLine, Status>>;
+    type EtcdDefragmentStream = BoxStream<'static, Result<v1::EtcdDefragmentResponse, Status>>;
     type EtcdSnapshotStream = BoxStream<'static, Result<v1::EtcdSnapshotResponse, Status>>;
 
     async fn version(&self, _: Request<v1::VersionRequest>) -> Answer<v1::VersionResponse> {
-        let current = self.parts.ledger.current();
-        let config = current.as_ref().map(|entry| &entry.bundle.config);
-        let response = v1::VersionResponse {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: config.map(|c| c.hostname().to_string()).unwrap_or_default(),
-            role: config.map(|c| c.role().to_string()).unwrap_or_default(),
-            kubernetes_version: config
-                .map(|c| c.kubernetes_version().to_string())
-                .unwrap_or_default(),
-            os: os_name(),
-            kernel: first_line("/proc/sys/kernel/osrelease"),
-            boot_id: boot::boot_id(),
-        };
-        Ok(Response::new(response))
+        Ok(Response::new(self.what_it_is()))
     }
 
     async fn apply_config(
@@ -203,39 +190,11 @@ impl MachineService for Machine {
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let status = self.parts.board.status();
-        let wrong = self.parts.board.conditions();
-        let current = self.parts.ledger.current();
-        let config = current.as_ref().map(|entry| &entry.bundle.config);
-        let generation = current.as_ref().map_or(0, |entry| entry.generation.number);
-        let revert_at = self.parts.ledger.pending_try();
-        let response = v1::StatusResponse {
-            hostname: config.map(|c| c.hostname().to_string()).unwrap_or_default(),
-            role: config.map(|c| c.role().to_string()).unwrap_or_default(),
-            generation,
-            // A generation that no look has seen yet is not in effect.
-            settled: status.settled && status.generation == generation,
-            stages: status.stages.into_iter().map(convert::stage).collect(),
-            conditions: wrong.into_iter().map(convert::condition).collect(),
-            node_ready: status.node_ready,
-            looks: status.looks,
-            last_event: self.parts.board.last_event(),
-            revert_at_ms: revert_at.map_or(0, |(_, left)| now_ms().saturating_add_unsigned(left)),
-        };
-        Ok(Response::new(response))
+        Ok(Response::new(self.how_it_is()))
     }
 
     async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
-        let last = self.parts.board.intermediates();
-        let last = last.as_deref();
-        let json = match v1::Intermediate::try_from(request.get_ref().what) {
-            Ok(v1::Intermediate::Observed) => convert::json(last.map(|l| &l.observed)),
-            Ok(v1::Intermediate::Desired) => convert::json(last.map(|l| &*l.desired)),
-            Ok(v1::Intermediate::Plan) => convert::json(last.map(|l| &l.plan)),
-            Ok(v1::Intermediate::Unspecified) | Err(_) => {
-                return Err(Status::invalid_argument("what: OBSERVED, DESIRED or PLAN"));
-            }
-        }?;
+        let json = self.inspected(request.get_ref().what)?;
         Ok(Response::new(v1::InspectResponse { json }))
     }
 
@@ -307,17 +266,7 @@ impl MachineService for Machine {
     ) -> Answer<v1::KubeconfigResponse> {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let lifetime = request.get_ref().lifetime_seconds;
-        complete(async move {
-            let current = this.parts.ledger.current();
-            let current = current.ok_or_else(|| Status::failed_precondition("no config"))?;
-            let make = move || kubeconfig::make(&current.bundle, lifetime, SystemTime::now());
-            let result = document::blocking(make).await?;
-            let record = Record::new(&peer, "Kubeconfig").object(format!("lifetime {lifetime} s"));
-            let text = this.written_down(record, result, |_| None).await?;
-            let kubeconfig = text.expose().as_bytes().to_vec();
-            Ok(Response::new(v1::KubeconfigResponse { kubeconfig }))
-        })
-        .await
+        complete(async move { this.make_kubeconfig(peer, lifetime).await }).await
     }
 
     async fn sign_certificate(
@@ -326,29 +275,7 @@ impl MachineService for Machine {
     ) -> Answer<v1::SignCertificateResponse> {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let request = request.into_inner();
-        complete(async move {
-            let current = this.parts.ledger.current();
-            let current = current.ok_or_else(|| Status::failed_precondition("no config"))?;
-            let record =
-                Record::new(&peer, "SignCertificate").object(request.purpose().as_str_name());
-            let founding = this.parts.ledger.founding();
-            let sign = move || {
-                let now = SystemTime::now();
-                certificate::sign(&current.bundle, &peer, &request, now, founding)
-            };
-            let result = document::blocking(sign).await?;
-            // Too early is no news: whoever is to join asks every few seconds until it is time.
-            if let Err(early) = &result
-                && early.code() == Code::Unavailable
-            {
-                return Err(early.clone());
-            }
-            let certificate_pem = this.written_down(record, result, |_| None).await?;
-            Ok(Response::new(v1::SignCertificateResponse {
-                certificate_pem,
-            }))
-        })
-        .await
+        complete(async move { this.sign(peer, request).await }).await
     }
 
     async fn etcd_members(
@@ -365,17 +292,7 @@ impl MachineService for Machine {
     ) -> Answer<v1::EtcdRemoveMemberResponse> {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let request = *request.get_ref();
-        complete(async move {
-            let result = etcd::remove(&*this.parts.hands, &request).await;
-            let id = MemberId(request.id);
-            let record = Record::new(&peer, "EtcdRemoveMember").object(format!("member {id}"));
-            let name = this.written_down(record, result, |_| None).await?;
-            let event = format!("removed by {}", peer.by());
-            let object = format!("etcd member {name}");
-            this.parts.board.emit("order", object, event);
-            Ok(Response::new(v1::EtcdRemoveMemberResponse { name }))
-        })
-        .await
+        complete(async move { this.remove_member(peer, request).await }).await
     }
 
     async fn etcd_forfeit_leadership(
@@ -383,15 +300,7 @@ impl MachineService for Machine {
         request: Request<v1::EtcdForfeitLeadershipRequest>,
     ) -> Answer<v1::EtcdForfeitLeadershipResponse> {
         let (this, peer) = (self.clone(), peer_of(&request)?);
-        complete(async move {
-            let result = this.parts.hands.forfeit().await;
-            let record = Record::new(&peer, "EtcdForfeitLeadership");
-            let result = result.map_err(Status::unavailable);
-            let leader = this.written_down(record, result, |_| None).await?;
-            let leader = leader.unwrap_or_default();
-            Ok(Response::new(v1::EtcdForfeitLeadershipResponse { leader }))
-        })
-        .await
+        complete(async move { this.forfeit_leadership(peer).await }).await
     }
 
     async fn etcd_snapshot(
@@ -405,18 +314,64 @@ impl MachineService for Machine {
         self.stream(stream)
     }
 
+    async fn etcd_status(
+        &self,
+        _: Request<v1::EtcdStatusRequest>,
+    ) -> Answer<v1::EtcdStatusResponse> {
+        let status = etcd::care::status(&*self.parts.hands).await?;
+        Ok(Response::new(status))
+    }
+
+    async fn etcd_alarms(
+        &self,
+        request: Request<v1::EtcdAlarmsRequest>,
+    ) -> Answer<v1::EtcdAlarmsResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = *request.get_ref();
+        complete(async move { this.alarms(peer, request).await }).await
+    }
+
+    async fn etcd_defragment(
+        &self,
+        request: Request<v1::EtcdDefragmentRequest>,
+    ) -> Answer<Self::EtcdDefragmentStream> {
+        let record = Record::new(&peer_of(&request)?, "EtcdDefragment");
+        let hands = Arc::clone(&self.parts.hands);
+        let result = etcd::care::defragment(hands, request.into_inner()).await;
+        let stream = self.written_down(record, result, |_| None).await?;
+        self.stream(stream)
+    }
+
+    async fn etcd_leave(
+        &self,
+        request: Request<v1::EtcdLeaveRequest>,
+    ) -> Answer<v1::EtcdLeaveResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        let request = *request.get_ref();
+        complete(async move { this.leave(peer, request).await }).await
+    }
+
+    async fn etcd_join(
+        &self,
+        request: Request<v1::EtcdJoinRequest>,
+    ) -> Answer<v1::EtcdJoinResponse> {
+        let (this, peer) = (self.clone(), peer_of(&request)?);
+        complete(async move { this.join(peer).await }).await
+    }
+
+    async fn etcd_recover(
+        &self,
+        request: Request<Streaming<v1::EtcdRecoverRequest>>,
+    ) -> Answer<v1::EtcdRecoverResponse> {
+        let peer = peer_of(&request)?;
+        self.recover(peer, request.into_inner()).await
+    }
+
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {
         let peer = peer_of(&request)?;
-        let v1::RebootRequest {
-            drain_seconds,
-            force,
-        } = *request.get_ref();
-        let drain = steps::drain(drain_seconds, force)?;
-        let record = Record::new(&peer, "Reboot");
-        let record = self.may_go_down(record, force).await?;
-        self.parts.audit.note(record).await;
-        let hands = Arc::clone(&self.parts.hands);
-        self.afterwards("reboot", drain, true, async move { hands.reboot().await });
+        let asked = request.get_ref();
+        self.go_down(Down::Reboot, &peer, asked.drain_seconds, asked.force)
+            .await?;
         Ok(Response::new(v1::RebootResponse {}))
     }
 
@@ -425,36 +380,9 @@ impl MachineService for Machine {
         request: Request<v1::ShutdownRequest>,
     ) -> Answer<v1::ShutdownResponse> {
         let peer = peer_of(&request)?;
-        let v1::ShutdownRequest {
-            drain_seconds,
-            force,
-        } = *request.get_ref();
-        let drain = steps::drain(drain_seconds, force)?;
-        let record = Record::new(&peer, "Shutdown");
-        let record = self.may_go_down(record, force).await?;
-        self.parts.audit.note(record).await;
-        let hands = Arc::clone(&self.parts.hands);
-        self.afterwards(
-            "shutdown",
-            drain,
-            true,
-            async move { hands.shutdown().await },
-        );
+        let asked = request.get_ref();
+        self.go_down(Down::Shutdown, &peer, asked.drain_seconds, asked.force)
+            .await?;
         Ok(Response::new(v1::ShutdownResponse {}))
     }
-}
-
-fn os_name() -> String {
-    let text = std::fs::read_to_string("/etc/os-release")
-        .or_else(|_| std::fs::read_to_string("/usr/lib/os-release"))
-        .unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.unwrap_or("unknown").trim_matches('"').to_owned()
-}
-
-fn first_line(path: &str) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -26,7 +26,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
+use machine_plan::recovery::Survey;
 use machined_proto::v1;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +98,18 @@ pub trait Hands: Send + Sync {
     fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// All of etcd's data: parts of a file, and how much is still to come.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, String>>;
+    /// What every member says of itself, with or without a quorum.
+    fn etcd(&self) -> BoxFuture<'_, Result<EtcdSeen, String>>;
+    /// Takes an alarm back, whatever that hides.
+    fn disarm(&self, id: MemberId, alarm: String) -> BoxFuture<'_, Result<(), String>>;
+    /// Has a member give back what its database does not use.
+    fn defragment(&self, member: Member) -> BoxFuture<'_, Result<(), String>>;
+    /// Has any member hand over if it leads; the new leader's name.
+    fn replace_leader(&self, member: Member) -> BoxFuture<'_, Result<Option<String>, String>>;
+    /// etcd's members, as one with a vote lists them that is not this machine's.
+    fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
+    /// All that decides about a recovery here.
+    fn survey(&self) -> BoxFuture<'_, Result<Survey, String>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

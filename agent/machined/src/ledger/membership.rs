@@ -34,3 +34,13 @@ pub(super) fn keep(directory: &Path, membership: &Membership) -> Result<(), Ledg
     let bytes = serde_json::to_vec(membership).map_err(|e| io("encode", &path)(e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(io("write", &path))
 }
+
+/// Forgets it; what is not there is forgotten.
+pub(super) fn forget(directory: &Path) -> Result<(), LedgerError> {
+    let path = directory.join(FILE);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(io("remove", &path))?,
+    }
+    durable::sync(directory).map_err(io("write", directory))
+}

@@ -1,6 +1,8 @@
 //! This machine's etcd, asked where it serves its health without certificates.
 
 pub mod cluster;
+pub mod data;
+mod member;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -270,8 +270,14 @@ impl Ports {
     }
 }
 
+/// Of the distribution, or of the folder that `ETCD_BINARIES` names: another version.
+pub(crate) fn etcd_tool(name: &str) -> PathBuf {
+    let folder = std::env::var_os("ETCD_BINARIES").unwrap_or_else(|| "/usr/bin".into());
+    PathBuf::from(folder).join(name)
+}
+
 pub(crate) fn etcd_program() -> PathBuf {
-    let path = PathBuf::from("/usr/bin/etcd");
+    let path = etcd_tool("etcd");
     assert!(
         path.exists(),
         "{} is missing: .ci/setup installs it",

@@ -4,7 +4,7 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::{Look, writes};
+use super::{Look, etcd_order, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
@@ -18,6 +18,17 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         return Verdict::Settled;
     };
     let observed = look.observed;
+    match &observed.etcd_order {
+        Probe::Seen(order) => {
+            if let Some(verdict) = etcd_order::plan(look, order) {
+                return verdict;
+            }
+        }
+        Probe::Absent => {}
+        Probe::Unreadable(why) => {
+            return Verdict::wait(format!("cannot read what was ordered about etcd: {why}"));
+        }
+    }
     let joined = match &observed.membership {
         Probe::Seen(joined) => Some(joined),
         Probe::Absent => None,
@@ -175,6 +186,9 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
     };
     let members = observed.members.seen();
     let own = members.and_then(|members| members.iter().find(here));
+    if let Some(left_behind) = left_behind(look, joined, members.map(Vec::as_slice), own) {
+        return left_behind;
+    }
     let fits = |file: &&RenderedFile| observed.has_file(&file.path, &file.digest(), file.mode);
     if !desired
         .etcd_begun
@@ -208,20 +222,43 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         }),
         (Some(_), Some(members), Some(own)) => promotion(members, own)
             .unwrap_or_else(|| Verdict::wait("etcd catches up with the other members")),
-        (Some(joined), Some(_), None) => Verdict::blocked(
-            format!(
-                "the cluster has removed this machine's member {}",
-                joined.id
-            ),
-            "wipe the machine's disks and enrol it again: it then joins as a new member",
-        ),
-        (Some(_), None, _) => match &observed.members {
+        (Some(_), None, _) | (Some(_), Some(_), None) => match &observed.members {
             Probe::Unreadable(why) => {
                 Verdict::wait(format!("no member of etcd's cluster answers: {why}"))
             }
             _ => Verdict::wait("no other member of etcd's cluster is known"),
         },
     }
+}
+
+/// Why this machine's data is of no cluster any more; none where it is. Either the members' list, by
+/// a quorum's word, has it no more, or somebody else is at the address of one that it has: a cluster
+/// that was recovered elsewhere.
+fn left_behind(
+    look: &Look<'_>,
+    joined: Option<&Membership>,
+    members: Option<&[Member]>,
+    own: Option<&Member>,
+) -> Option<Verdict> {
+    let next = format!(
+        "machinectl etcd leave --discard -n {}: its data is set aside and it joins anew",
+        look.desired.hostname
+    );
+    let (members, joined) = (members?, joined?);
+    if own.is_none() {
+        let why = format!(
+            "the cluster does not have this machine's member {} any more",
+            joined.id
+        );
+        return Some(Verdict::blocked(why, next));
+    }
+    let other = members.iter().find(|m| m.applied == Probe::Absent)?;
+    let why = format!(
+        "at the address of member {} is one of another cluster: this machine's data is of before a \
+         recovery",
+        other.shown()
+    );
+    Some(Verdict::blocked(why, next))
 }
 
 /// Learners of other machines, whose own agents may be away: any voter may promote them.

@@ -221,7 +221,7 @@ fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
             true,
             true,
             &["a cp1 a 100"],
-            "the cluster has removed this machine's member b / wipe",
+            "the cluster does not have this machine's member b any more / machinectl etcd leave --discard",
         ),
     ] {
         let file = if written {

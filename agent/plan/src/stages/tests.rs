@@ -115,7 +115,12 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::KeepMembership { .. }
         | Action::PromoteMember { .. }
         | Action::RemoveMember { .. }
-        | Action::KeepControlPlanes { .. } => panic!("{action}: this machine is alone"),
+        | Action::KeepControlPlanes { .. }
+        | Action::LeaveEtcd { .. }
+        | Action::RestoreEtcd { .. }
+        | Action::PlaceEtcd { .. }
+        | Action::SetEtcdAside { .. }
+        | Action::FinishEtcdOrder { .. } => panic!("{action}: this machine is alone"),
         Action::FinishBootstrap => {
             (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
         }

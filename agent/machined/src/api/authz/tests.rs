@@ -43,7 +43,7 @@ fn every_method_has_the_role_stated_here() {
             (
                 "machine.v1.MachineService",
                 "Version" | "Status" | "Inspect" | "Events" | "ListServices" | "ListGenerations"
-                | "EtcdMembers",
+                | "EtcdMembers" | "EtcdStatus",
             ) => READER,
             (
                 "machine.v1.MachineService",
@@ -52,12 +52,14 @@ fn every_method_has_the_role_stated_here() {
                 | "RestartService"
                 | "Reboot"
                 | "Shutdown"
-                | "EtcdForfeitLeadership",
+                | "EtcdForfeitLeadership"
+                | "EtcdDefragment",
             ) => OPERATOR,
             (
                 "machine.v1.MachineService",
                 "ApplyConfig" | "ConfirmConfig" | "GetConfig" | "RollbackConfig" | "Bootstrap"
-                | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot",
+                | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot" | "EtcdAlarms" | "EtcdLeave"
+                | "EtcdJoin" | "EtcdRecover",
             ) => ADMIN,
             ("machine.v1.MachineService", "SignCertificate") => Access::Machine,
             _ => panic!("{path}: say who may call it"),

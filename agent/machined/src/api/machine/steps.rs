@@ -1,34 +1,15 @@
 //! What several calls do alike, and the longer ones' steps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use tonic::{Response, Status};
 
-use super::{ANSWER_FIRST, Answer, Machine, STREAMS};
+use super::{Answer, Machine, STREAMS};
 use crate::api::audit::Record;
 use crate::api::{convert, document};
 use crate::ledger::OrderState;
-
-/// Seconds that pods are given where the order names none, and at most.
-const DRAIN: (u32, u32) = (60, 3600);
-
-/// How long pods are given to leave; `None`: they are not asked.
-pub(super) fn drain(seconds: u32, force: bool) -> Result<Option<Duration>, Status> {
-    let seconds = match seconds {
-        0 => DRAIN.0,
-        seconds if seconds <= DRAIN.1 => seconds,
-        seconds => {
-            return Err(Status::invalid_argument(format!(
-                "drain_seconds is {seconds}, more than {}",
-                DRAIN.1
-            )));
-        }
-    };
-    Ok((!force).then(|| Duration::from_secs(seconds.into())))
-}
 
 impl Machine {
     pub(super) fn accepted(&self, generation: u64, by: &str) {
@@ -97,22 +78,6 @@ impl Machine {
         Ok(order)
     }
 
-    /// The record, where the machine may go down: asked before anything is done about it.
-    pub(super) async fn may_go_down(&self, record: Record, force: bool) -> Result<Record, Status> {
-        let refused = match force {
-            true => return Ok(record),
-            false => self.parts.hands.may_go_down().await,
-        };
-        match refused {
-            Ok(()) => Ok(record),
-            Err(why) => {
-                let status = Status::failed_precondition(why);
-                self.parts.audit.note(record.refused(&status)).await;
-                Err(status)
-            }
-        }
-    }
-
     pub(super) async fn knows(&self, name: &str) -> Result<(), Status> {
         let known = self
             .parts
@@ -128,53 +93,6 @@ impl Machine {
             "{name} is not one of {}",
             names.join(", ")
         )))
-    }
-
-    pub(super) fn afterwards(
-        &self,
-        what: &'static str,
-        drain: Option<Duration>,
-        down: bool,
-        act: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) {
-        let board = Arc::clone(&self.parts.board);
-        let hands = Arc::clone(&self.parts.hands);
-        tokio::spawn(async move {
-            tokio::time::sleep(ANSWER_FIRST).await;
-            if let Some(limit) = drain {
-                hands.drain(limit).await;
-            }
-            // A leader that only goes silent costs the others an election. A restart of the agent
-            // costs them nothing.
-            if down {
-                // Others may have gone down while pods left.
-                if let Err(why) = hands.may_go_down().await
-                    && drain.is_some()
-                {
-                    board.emit("order", what, format!("{what} called off: {why}"));
-                    if let Err(why) = hands.stay().await {
-                        board.emit("order", "drain", why);
-                    }
-                    return;
-                }
-                let told = match hands.forfeit().await {
-                    Ok(next) => next.map(|next| format!("{next} leads now")),
-                    Err(why) => Some(format!("this machine may lead still: {why}")),
-                };
-                if let Some(told) = told {
-                    board.emit("order", "etcd", told);
-                }
-            }
-            if let Err(why) = act.await {
-                board.emit("order", what, format!("{what} failed: {why}"));
-                // Pods may come again. An agent that ends before this says so in its next run.
-                if drain.is_some()
-                    && let Err(why) = hands.stay().await
-                {
-                    board.emit("order", "drain", why);
-                }
-            }
-        });
     }
 
     pub(super) fn stream<T: Send + 'static>(

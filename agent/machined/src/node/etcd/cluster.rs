@@ -3,34 +3,25 @@
 //! A learner answers next to nothing, so what is known of the cluster comes
 //! from a member with a vote, and what is asked of the cluster goes to one.
 
+mod care;
+mod link;
+
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use etcd_client::{Client, MemberAddOptions};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::{BoxStream, FuturesUnordered};
-use hyper_util::rt::TokioIo;
-use machine_pki::Secret;
 use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::Probe;
-use machine_plan::render::ETCD_CLIENT_PORT;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tonic::Code;
-use tonic::transport::Endpoint;
 
 use crate::journal::clipped;
 use crate::ledger::Ledger;
 use crate::node::NodeError;
-use crate::node::kube::{Identity, host_and_port, tls};
-
-/// The longest that one member may take to be reached, and to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::node::kube::host_and_port;
+use link::{Failed, at_member, limited, said};
 
 /// What etcd says of a promotion that another machine has seen to.
 const ALREADY: &str = "can only promote a learner member";
@@ -47,8 +38,12 @@ pub struct Cluster {
     pki: PathBuf,
 }
 
-/// What went wrong on the way to a member, or there.
-type Failed = String;
+/// A member with a vote that answers, and who is a member by its word.
+struct Voter {
+    ip: IpAddr,
+    client: Client,
+    members: Vec<Member>,
+}
 
 impl Cluster {
     /// With the authority and client certificate in this folder.
@@ -62,25 +57,13 @@ impl Cluster {
         if at.is_empty() {
             return Probe::Absent;
         }
-        let (_, mut members) = match self.voter(at).await {
-            Ok(found) => found,
-            Err(why) => return Probe::Unreadable(why),
-        };
-        let answers = join_all(members.iter().map(|member| self.status(member))).await;
-        let mut leaders = BTreeSet::new();
-        for (member, answer) in members.iter_mut().zip(answers) {
-            member.applied = match answer {
-                Ok((applied, leader)) => {
-                    leaders.insert(leader);
-                    Probe::Seen(applied)
-                }
-                Err(why) => Probe::Unreadable(why),
-            };
+        match self.voter(at).await {
+            Ok(voter) => {
+                let seen = self.seen(voter).await;
+                Probe::Seen(seen.into_iter().map(|seen| seen.member).collect())
+            }
+            Err(why) => Probe::Unreadable(why),
         }
-        for member in &mut members {
-            member.leader = leaders.contains(&member.id);
-        }
-        Probe::Seen(members)
     }
 
     /// Adds a learner, unless its address is one of a member already, and
@@ -92,7 +75,11 @@ impl Cluster {
         ledger: &Ledger,
     ) -> Result<(), NodeError> {
         let fail = |why| failed("add", format!("etcd member {name}"), why);
-        let (mut client, mut members) = self.voter(at).await.map_err(fail)?;
+        let Voter {
+            mut client,
+            mut members,
+            ..
+        } = self.voter(at).await.map_err(fail)?;
         let here = |member: &&Member| member.peer_urls.iter().any(|url| url == peer_url);
         if !members.iter().any(|member| here(&member)) {
             let options = MemberAddOptions::new().with_is_learner();
@@ -114,7 +101,11 @@ impl Cluster {
         (id, name): (MemberId, &str),
     ) -> Result<(), NodeError> {
         let fail = |why| failed("promote", format!("etcd member {name} ({id})"), why);
-        let (mut client, members) = self.voter(at).await.map_err(fail)?;
+        let Voter {
+            mut client,
+            members,
+            ..
+        } = self.voter(at).await.map_err(fail)?;
         if members.iter().any(|m| m.id == id && !m.learner) {
             return Ok(());
         }
@@ -132,7 +123,11 @@ impl Cluster {
         (id, name): (MemberId, &str),
     ) -> Result<(), NodeError> {
         let fail = |why| failed("remove", format!("etcd member {name} ({id})"), why);
-        let (mut client, members) = self.voter(at).await.map_err(fail)?;
+        let Voter {
+            mut client,
+            members,
+            ..
+        } = self.voter(at).await.map_err(fail)?;
         if !members.iter().any(|m| m.id == id) {
             return Ok(());
         }
@@ -146,15 +141,19 @@ impl Cluster {
 
     // The first to list the members after it has read something by the quorum's word: a list alone
     // may be old, and a learner or one that is cut off knows no better.
-    async fn voter(&self, at: &BTreeSet<IpAddr>) -> Result<(Client, Vec<Member>), Failed> {
+    async fn voter(&self, at: &BTreeSet<IpAddr>) -> Result<Voter, Failed> {
         let asked = at.iter().map(|ip| async move {
+            let mut client = self.connect(*ip).await?;
             let answer = async {
-                let mut client = self.connect(*ip).await?;
-                limited(client.get(NOTHING, None)).await.map_err(said)?;
-                let list = limited(client.member_list()).await.map_err(said)?;
-                Ok::<_, Failed>((client, listed(list.members())))
+                limited(client.get(NOTHING, None)).await?;
+                limited(client.member_list()).await
             };
-            answer.await.map_err(|why| format!("{ip}: {why}"))
+            let list = answer.await.map_err(|e| at_member(*ip, e))?;
+            Ok::<_, Failed>(Voter {
+                ip: *ip,
+                members: listed(list.members()),
+                client,
+            })
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut whys = Vec::new();
@@ -186,20 +185,8 @@ impl Cluster {
         // Only the leader itself takes this call.
         let mut client = self.connect(own).await?;
         let moved = limited(client.move_leader(next.id.0)).await;
-        moved.map_err(said)?;
+        moved.map_err(|e| at_member(own, e))?;
         Ok(Some(next.shown().to_owned()))
-    }
-
-    // How far it has applied the log, and whom it follows.
-    async fn status(&self, member: &Member) -> Result<(u64, MemberId), Failed> {
-        let ip = address(member).ok_or("its address is not known")?;
-        let mut client = self.connect(ip).await?;
-        let status = limited(client.status()).await.map_err(said)?;
-        let answered = MemberId(status.header().map_or(0, |header| header.member_id()));
-        match answered == member.id {
-            true => Ok((status.raft_applied_index(), MemberId(status.leader()))),
-            false => Err(format!("member {answered} answers at its address")),
-        }
     }
 
     /// All of the data, from a member with a vote that does not lead if there is
@@ -221,59 +208,21 @@ impl Cluster {
             .or_else(|| members.iter().find(may));
         let ip = chosen.and_then(address).ok_or("no voter of etcd answers")?;
         let mut client = self.connect(ip).await?;
-        let stream = limited(client.snapshot()).await.map_err(said)?;
+        let stream = limited(client.snapshot()).await;
+        let stream = stream.map_err(|e| at_member(ip, e))?;
         // The client goes along: its connection ends with it.
-        Ok(
-            futures_util::stream::try_unfold((client, stream), async |(client, mut stream)| {
-                let part = limited(stream.message()).await.map_err(said)?;
+        Ok(futures_util::stream::try_unfold(
+            (client, stream),
+            move |(client, mut stream)| async move {
+                let part = limited(stream.message()).await;
+                let part = part.map_err(|e| at_member(ip, e))?;
                 Ok(part.map(|part| {
                     let parts = (part.blob().to_vec(), part.remaining_bytes());
                     (parts, (client, stream))
                 }))
-            })
-            .boxed(),
+            },
         )
-    }
-
-    async fn connect(&self, ip: IpAddr) -> Result<Client, Failed> {
-        let connected = async {
-            let tls = self.tls()?;
-            let stream = async {
-                let tcp = TcpStream::connect(SocketAddr::new(ip, ETCD_CLIENT_PORT)).await?;
-                tcp.set_nodelay(true)?;
-                TlsConnector::from(tls)
-                    .connect(ServerName::from(ip), tcp)
-                    .await
-            };
-            let stream = stream.await.map_err(|e| e.to_string())?;
-            let once = Mutex::new(Some(TokioIo::new(stream)));
-            let connector = tower::service_fn(move |_: http::Uri| {
-                let stream = once.lock().ok().and_then(|mut once| once.take());
-                async move { stream.ok_or_else(|| std::io::Error::other("closed")) }
-            });
-            let channel = Endpoint::from_static("http://etcd")
-                .connect_with_connector(connector)
-                .await
-                .map_err(|e| crate::api::chain(&e))?;
-            let channel = etcd_client::Channel::Tonic(channel);
-            Client::from_channel(channel, None).await.map_err(said)
-        };
-        let within = tokio::time::timeout(PATIENCE, connected).await;
-        within.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
-    }
-
-    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, Failed> {
-        let read = |name: &str| {
-            let path = self.pki.join(name);
-            std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
-        };
-        let identity = Identity {
-            certificate: read("healthcheck-client.crt")?,
-            key: Secret::new(read("healthcheck-client.key")?),
-        };
-        let mut config = tls(&read("ca.crt")?, Some(&identity))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
+        .boxed())
     }
 }
 
@@ -332,24 +281,6 @@ fn listed(members: &[etcd_client::Member]) -> Vec<Member> {
         applied: Probe::Absent,
     };
     members.iter().map(member).collect()
-}
-
-async fn limited<T>(
-    call: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, etcd_client::Error> {
-    let within = tokio::time::timeout(PATIENCE, call).await;
-    within.unwrap_or_else(|_| {
-        let why = format!("no answer within {} s", PATIENCE.as_secs());
-        Err(etcd_client::Error::Internal(why))
-    })
-}
-
-fn said(error: etcd_client::Error) -> Failed {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => status.message().to_owned(),
-        etcd_client::Error::Internal(why) => why,
-        other => other.to_string(),
-    }
 }
 
 fn failed(operation: &'static str, object: String, why: String) -> NodeError {

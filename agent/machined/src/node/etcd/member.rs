@@ -1,0 +1,190 @@
+//! This machine's member of etcd as the reconciler sees it: who is asked about the cluster, and what is
+//! done to it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use machine_plan::action::Action;
+use machine_plan::desired::Desired;
+use machine_plan::membership::Member;
+use machine_plan::observed::{Probe, Restored};
+use machine_plan::order::{EtcdOrder, EtcdVerb};
+
+use super::cluster::{Whom, remembered};
+use crate::ledger::Entry;
+use crate::node::kube::Access;
+use crate::node::{Node, NodeError, facts, files, limited, note};
+
+/// How long others are asked while this machine's own member does not answer.
+const ELSEWHERE: Duration = Duration::from_secs(3);
+
+/// What restores, and where it looks for what to do.
+const RESTORE: (&str, &str) = ("machined-etcd-restore.service", "etcd-restore");
+
+impl Node {
+    pub(in crate::node) async fn members(
+        &self,
+        entry: &Entry,
+        desired: &Desired,
+        own: IpAddr,
+        health: &Probe<()>,
+    ) -> Probe<Vec<Member>> {
+        if desired.etcd.is_none() {
+            return Probe::Absent;
+        }
+        let own_url = &desired.etcd_peer_url;
+        match self.whom() {
+            // It will be no member any more in the middle of it.
+            Whom::Own if self.leaving() => {
+                let mut at = self.others(entry, own_url, own).await;
+                at.insert(own);
+                self.etcd.members(&at).await
+            }
+            Whom::Own => {
+                let seen = match health {
+                    Probe::Seen(()) => self.etcd.members(&[own].into()).await,
+                    // One that is only starting would cost every look its patience.
+                    _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
+                };
+                match seen {
+                    Probe::Seen(_) => seen,
+                    _ => self.elsewhere(entry, own_url, own).await.unwrap_or(seen),
+                }
+            }
+            Whom::Nobody => Probe::Absent,
+            Whom::Others => {
+                let others = self.others(entry, own_url, own).await;
+                self.etcd.members(&others).await
+            }
+        }
+    }
+
+    // What others say by a quorum's word, where this machine's own member cannot: only news if it is not
+    // theirs any more.
+    async fn elsewhere(
+        &self,
+        entry: &Entry,
+        own_url: &str,
+        own: IpAddr,
+    ) -> Option<Probe<Vec<Member>>> {
+        let asked = async {
+            let others = self.others(entry, own_url, own).await;
+            self.etcd.members(&others).await
+        };
+        let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
+        let joined = self.ledger.membership().ok().flatten()?;
+        let listed = seen.seen()?.iter().any(|m| m.id == joined.id);
+        (!listed).then_some(seen)
+    }
+
+    fn leaving(&self) -> bool {
+        let order = self.ledger.etcd_order();
+        matches!(order, Ok(Some(order)) if !order.done && order.verb == EtcdVerb::Leave)
+    }
+
+    fn whom(&self) -> Whom {
+        let joined = self.ledger.membership().ok().flatten();
+        let begun = files::has_etcd_member() == Probe::Seen(());
+        Whom::of(begun, self.ledger.founding(), joined.as_ref())
+    }
+
+    /// Where other members may be asked: those that this machine remembers, and those that the
+    /// cluster's API knows where its endpoint leads.
+    async fn others(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
+        let joined = self.ledger.membership().ok().flatten();
+        let mut at = joined.map_or_else(BTreeSet::new, |joined| remembered(&joined, own_url));
+        let config = &entry.bundle.config;
+        let access = Access::elsewhere(config);
+        let known = self
+            .endpoint
+            .control_planes(&access, config.hostname().as_str());
+        if let Probe::Seen(known) = limited(known).await {
+            at.extend(known);
+        }
+        at.remove(&own);
+        at
+    }
+
+    pub(in crate::node) async fn execute_on_etcd(
+        &self,
+        entry: &Entry,
+        action: &Action,
+    ) -> Result<(), NodeError> {
+        let config = &entry.bundle.config;
+        let own = facts::look(config).node_ip;
+        let peer_url = machine_plan::render::etcd_peer_url(own);
+        let at = match self.whom() {
+            Whom::Own if !self.leaving() => [own].into(),
+            Whom::Own => {
+                let mut at = self.others(entry, &peer_url, own).await;
+                at.insert(own);
+                at
+            }
+            Whom::Nobody | Whom::Others => self.others(entry, &peer_url, own).await,
+        };
+        match action {
+            Action::JoinEtcd { name, peer_url } => {
+                let as_whom = (name.as_str(), peer_url.as_str());
+                self.etcd.join(&at, as_whom, &self.ledger).await
+            }
+            Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
+            Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
+            Action::LeaveEtcd { id, name } => {
+                // Best effort: the others elect somebody anyway.
+                let _ = self.etcd.forfeit(own, &peer_url).await;
+                self.etcd.remove(&at, (*id, name)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last order about etcd, how far its new data is, and whether an etcd still runs.
+    pub(in crate::node) fn etcd_order(&self) -> (Probe<EtcdOrder>, Restored, Probe<()>) {
+        match self.ledger.etcd_order() {
+            Ok(None) => (Probe::Absent, Restored::Nothing, Probe::Absent),
+            Ok(Some(order)) if order.done => (Probe::Seen(order), Restored::Nothing, Probe::Absent),
+            Ok(Some(order)) => {
+                let (restored, runs) = (self.data.restored(&order.id), self.data.runs());
+                (Probe::Seen(order), restored, runs)
+            }
+            Err(error) => {
+                let why = crate::api::chain(&error);
+                (Probe::Unreadable(why), Restored::Nothing, Probe::Absent)
+            }
+        }
+    }
+
+    pub(in crate::node) async fn execute_order(
+        &self,
+        entry: &Entry,
+        action: &Action,
+    ) -> Result<(), NodeError> {
+        match action {
+            Action::RestoreEtcd {
+                order,
+                from,
+                name,
+                peer_url,
+            } => {
+                let (unit, variables) = RESTORE;
+                // One that an earlier run of this agent has asked for must not lose what it makes.
+                if let Probe::Seen(seen) = self.systemd.unit(unit).await
+                    && seen.active_state == "activating"
+                {
+                    self.systemd.start(unit).await?;
+                    return self.data.settle(order);
+                }
+                let as_whom = (name.as_str(), peer_url.as_str());
+                let told = self.data.prepare(order, from, as_whom, &self.ledger)?;
+                files::set_note(&note(variables), &told)?;
+                self.systemd.start(unit).await?;
+                self.data.settle(order)
+            }
+            Action::PlaceEtcd { order } => self.data.place(order, &self.ledger),
+            Action::SetEtcdAside { order } => self.data.set_aside(order, &self.ledger),
+            Action::FinishEtcdOrder { order } => Ok(self.data.finish(order, &self.ledger)?),
+            _ => self.execute_on_etcd(entry, action).await,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a person has ordered about this machine's member of etcd. Each step is decided from what is
+//! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
+
+use super::Look;
+use crate::action::Action;
+use crate::files::RenderedFile;
+use crate::membership::removal_refused;
+use crate::observed::{Probe, Restored};
+use crate::order::{EtcdOrder, EtcdVerb, Source};
+use crate::verdict::Verdict;
+
+/// The verdict, where an order has something to say.
+pub(super) fn plan(look: &Look<'_>, order: &EtcdOrder) -> Option<Verdict> {
+    match &order.verb {
+        EtcdVerb::Leave if order.done => Some(Verdict::blocked(
+            format!("this machine left etcd by order ({})", order.id),
+            format!("machinectl etcd join -n {}", look.desired.hostname),
+        )),
+        _ if order.done => None,
+        EtcdVerb::Recover(source) => Some(recover(look, order, source)),
+        EtcdVerb::Leave => Some(leave(look, order)),
+        EtcdVerb::Discard => Some(put_aside(look, order)),
+    }
+}
+
+/// The old data stays where it is until the new is whole.
+fn recover(look: &Look<'_>, order: &EtcdOrder, source: &Source) -> Verdict {
+    let finish = || Action::FinishEtcdOrder {
+        order: order.id.clone(),
+    };
+    if look.observed.restored == Restored::InPlace {
+        return Verdict::act(vec![finish()]);
+    }
+    if let Some(waits) = stopped(look) {
+        return waits;
+    }
+    match look.observed.restored {
+        Restored::Nothing => Verdict::act(vec![Action::RestoreEtcd {
+            order: order.id.clone(),
+            from: source.clone(),
+            name: look.desired.hostname.clone(),
+            peer_url: look.desired.etcd_peer_url.clone(),
+        }]),
+        Restored::Whole | Restored::InPlace => Verdict::act(vec![
+            Action::PlaceEtcd {
+                order: order.id.clone(),
+            },
+            finish(),
+        ]),
+    }
+}
+
+/// Out of the list first, while the others can say whether they outlive it.
+fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
+    let (observed, desired) = (look.observed, look.desired);
+    let joined = observed.membership.seen();
+    let members = match &observed.members {
+        Probe::Seen(members) => members,
+        Probe::Unreadable(why) => {
+            return Verdict::wait(format!(
+                "leaves etcd when a member with a vote answers: {why}"
+            ));
+        }
+        Probe::Absent => return Verdict::wait("leaves etcd when a member with a vote is known"),
+    };
+    let own = members.iter().find(|m| match joined {
+        Some(joined) => m.id == joined.id,
+        None => m.peer_urls.contains(&desired.etcd_peer_url),
+    });
+    match own {
+        None => put_aside(look, order),
+        Some(own) => match removal_refused(members, own.id) {
+            Some(why) => Verdict::blocked(
+                format!("cannot leave etcd: {why}"),
+                format!(
+                    "bring other members up; or call it off: machinectl etcd join -n {}",
+                    desired.hostname
+                ),
+            ),
+            None => Verdict::act(vec![Action::LeaveEtcd {
+                id: own.id,
+                name: own.shown().to_owned(),
+            }]),
+        },
+    }
+}
+
+fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
+    if let Some(waits) = stopped(look) {
+        return waits;
+    }
+    let order = order.id.clone();
+    Verdict::act(vec![
+        Action::SetEtcdAside {
+            order: order.clone(),
+        },
+        Action::FinishEtcdOrder { order },
+    ])
+}
+
+/// What has to be done, or waited for, until nothing of the control plane runs here. The API server
+/// goes first: it must never serve one state after another.
+fn stopped(look: &Look<'_>) -> Option<Verdict> {
+    let (observed, desired) = (look.observed, look.desired);
+    let there = |file: &&RenderedFile| {
+        let seen = observed.files.get(&file.path);
+        !matches!(seen, None | Some(Probe::Absent))
+    };
+    let remove = |file: &RenderedFile| Action::RemoveFile {
+        path: file.path.clone(),
+    };
+    let clients = desired.controllers.iter().chain(&desired.api_server);
+    let clients: Vec<_> = clients.filter(there).map(remove).collect();
+    if !clients.is_empty() {
+        return Some(Verdict::act(clients));
+    }
+    if observed.api_server != Probe::Absent {
+        return Some(Verdict::wait("waits until the API server here has stopped"));
+    }
+    let etcd: Vec<_> = desired.etcd.iter().filter(there).map(remove).collect();
+    if !etcd.is_empty() {
+        return Some(Verdict::act(etcd));
+    }
+    match &observed.etcd_runs {
+        Probe::Absent => None,
+        Probe::Seen(()) => Some(Verdict::wait("waits until etcd here has stopped")),
+        Probe::Unreadable(why) => Some(Verdict::wait(format!(
+            "cannot tell whether etcd here has stopped: {why}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+#[path = "etcd_order_tests.rs"]
+mod tests;
