@@ -12,7 +12,10 @@ const DOUBLE: &str = env!("CARGO_BIN_EXE_node-double");
 const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
 
 /// How often something is done to them in a run.
-const BLOWS: u32 = 8;
+const BLOWS: u32 = 12;
+
+/// The longest pause between two, in milliseconds on the reference machine.
+const PAUSE: u64 = 2500;
 
 #[test]
 fn joins_survive_kills_and_power_cuts() -> anyhow::Result<()> {
@@ -44,8 +47,9 @@ fn run(seed: u64) -> anyhow::Result<()> {
     let at = cluster.at("cp1")?;
     cluster.machinectl(&["bootstrap", "-n", &at], 60)?;
     for _ in 0..BLOWS {
-        // At any moment of what takes it some ten seconds on its own.
-        std::thread::sleep(Duration::from_millis(random.below(4000)).mul_f64(qemu_tests::factor()));
+        // At any moment of what takes them ten to twenty seconds undisturbed.
+        let pause = Duration::from_millis(random.below(PAUSE));
+        std::thread::sleep(pause.mul_f64(qemu_tests::factor()));
         let name = ALL[usize::try_from(random.below(3))?];
         match random.below(3) {
             0 => {

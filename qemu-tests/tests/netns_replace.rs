@@ -19,16 +19,21 @@ fn a_machine_is_replaced() -> anyhow::Result<()> {
 
     for name in ["cp3", "cp1"] {
         let others: Vec<_> = FIRST.into_iter().filter(|other| *other != name).collect();
-        let before = id(&cluster, name, &others)?;
+        let deadline = Deadline::new(60, format!("{name}'s id"));
+        let before = id(&cluster, name, &others, &deadline)?;
         cluster.cut_power(name)?;
         cluster.node(name)?.wipe_disk()?;
         cluster.power_on(&[name])?;
         cluster.enrol(&[name])?;
-        cluster.until(300, &format!("{name} to be another member"), |this, _| {
-            let now = id(this, name, &others)?;
-            ensure!(now != before, "it is {now} still");
-            Ok(())
-        })?;
+        cluster.until(
+            300,
+            &format!("{name} to be another member"),
+            |this, deadline| {
+                let now = id(this, name, &others, deadline)?;
+                ensure!(now != before, "it is {now} still");
+                Ok(())
+            },
+        )?;
         cluster.until_together(&FIRST, 300)?;
     }
 
@@ -48,9 +53,8 @@ fn a_machine_is_replaced() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn id(cluster: &Cluster, name: &str, at: &[&str]) -> anyhow::Result<String> {
-    let deadline = Deadline::new(60, format!("{name}'s id"));
-    let members = cluster.members(at, &deadline)?;
+fn id(cluster: &Cluster, name: &str, at: &[&str], deadline: &Deadline) -> anyhow::Result<String> {
+    let members = cluster.members(at, deadline)?;
     let member = members.into_iter().find(|member| member.name == name);
     Ok(member.context("it is no member")?.id)
 }
