@@ -6,8 +6,12 @@ mod cluster;
 mod etcd;
 mod net;
 mod node;
+mod operator;
+mod programs;
 
-pub use cluster::{Cluster, Member, Programs, VIRTUAL_IP};
+pub use cluster::{Cluster, VIRTUAL_IP};
 pub use etcd::{Answer, Voice};
 pub use net::Net;
 pub use node::{Ended, Node};
+pub use operator::Member;
+pub use programs::Programs;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use super::cluster::Programs;
 use super::net::{Net, space};
+use super::programs::Programs;
 use crate::deadline::Deadline;
 use crate::put;
 use crate::serial::Serial;
