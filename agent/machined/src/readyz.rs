@@ -2,6 +2,7 @@
 //! the virtual IP follows readiness also while the agent is away. It says what it finds in a file that
 //! keepalived listens on: 0 is ready.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -28,9 +29,7 @@ pub async fn run() -> anyhow::Result<()> {
     loop {
         let ready = !Path::new(LEAVING).exists() && ready(&wish, &mut client).await;
         if told != Some(ready) {
-            // In place: keepalived hears the end of writing.
-            std::fs::write(UNREADY_FILE, if ready { "0" } else { "1" })
-                .with_context(|| format!("cannot write {UNREADY_FILE}"))?;
+            tell(ready).with_context(|| format!("cannot write {UNREADY_FILE}"))?;
             tracing::info!(ready, "the API server at {}", wish.server);
             told = Some(ready);
         }
@@ -42,6 +41,12 @@ pub async fn run() -> anyhow::Result<()> {
         let _ = sd_notify::notify(&states);
         tokio::time::sleep(wish.interval).await;
     }
+}
+
+// In place, and in memory: keepalived hears the end of writing, and no power cut leaves anything of it.
+fn tell(ready: bool) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(UNREADY_FILE)?;
+    file.write_all(if ready { b"0" } else { b"1" })
 }
 
 /// One question, on the connection of the question before while that works.

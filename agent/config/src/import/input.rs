@@ -96,9 +96,9 @@ impl Item {
     }
 
     /// The entries, if this is a mapping.
-    pub(super) fn into_fields(self) -> Result<Vec<(String, Item)>, Item> {
+    pub(super) fn into_fields(self) -> Result<Vec<(String, Item)>, Box<Item>> {
         let Body::Map(entries) = self.node.body else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let origin = self.origin;
         let field = |(key, node): (Key, Node)| {
@@ -110,9 +110,9 @@ impl Item {
     }
 
     /// The entries, if this is a list.
-    pub(super) fn into_entries(self) -> Result<Vec<Item>, Item> {
+    pub(super) fn into_entries(self) -> Result<Vec<Item>, Box<Item>> {
         let Body::List(entries) = self.node.body else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let origin = self.origin;
         let entry = |(index, node): (usize, Node)| Item {

@@ -58,7 +58,7 @@ mod tests {
             r#"{"version":1,"addresses":["10.0.0.1","fd00::1"]}"#
         );
         for damaged in ["", "{", r#"{"version":2,"addresses":["10.0.0.1"]}"#] {
-            std::fs::write(scratch.path().join(FILE), damaged).unwrap();
+            durable::replace(&scratch.path().join(FILE), damaged.as_bytes(), 0o600).unwrap();
             assert_eq!(read(scratch.path()), [] as [IpAddr; 0]);
         }
     }
