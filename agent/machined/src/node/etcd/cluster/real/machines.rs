@@ -125,6 +125,8 @@ impl Machine {
         let etcd_order = self.ledger.etcd_order().unwrap();
         let open = etcd_order.as_ref().filter(|order| !order.done);
         let membership = self.ledger.membership().unwrap();
+        // Before the data, as a node does.
+        let members = self.members(desired).await;
         Observed {
             etcd_data: if self.begun() {
                 Probe::Seen(())
@@ -132,7 +134,7 @@ impl Machine {
                 Probe::Absent
             },
             membership: membership.map_or(Probe::Absent, Probe::Seen),
-            members: self.members(desired).await,
+            members,
             restored: open.map_or(Restored::Nothing, |order| self.data.restored(&order.id)),
             etcd_runs: open.map_or(Probe::Absent, |_| self.data.runs()),
             etcd_order: etcd_order.map_or(Probe::Absent, Probe::Seen),
