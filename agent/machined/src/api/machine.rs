@@ -1,6 +1,7 @@
 //! The machine service: each call in a few lines, work elsewhere.
 
 mod steps;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -403,6 +404,27 @@ impl MachineService for Machine {
         let result = etcd::snapshot(&*self.parts.hands).await;
         let stream = self.written_down(record, result, |_| None).await?;
         self.stream(stream)
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        self.make_token(request).await
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Answer<v1::ListTokensResponse> {
+        self.show_tokens().await
+    }
+
+    async fn delete_token(
+        &self,
+        request: Request<v1::DeleteTokenRequest>,
+    ) -> Answer<v1::DeleteTokenResponse> {
+        self.drop_token(request).await
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {

@@ -19,6 +19,7 @@ mod machine;
 pub mod peer;
 mod server;
 pub mod tls;
+mod tokens;
 mod validity;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use machine_plan::membership::{Member, MemberId};
 use machined_proto::v1;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -37,6 +39,9 @@ pub use convert::chain;
 pub use enrolment::{Anchor, Ended, maintain};
 pub use server::bind;
 pub use tls::{Credentials, Front, TlsError};
+#[cfg(test)]
+pub use tokens::ca_hashes;
+pub use tokens::{TokenError, TokenSeen};
 
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -96,6 +101,12 @@ pub trait Hands: Send + Sync {
     fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// All of etcd's data: parts of a file, and how much is still to come.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, String>>;
+    /// Has the cluster keep the Secret of a bootstrap token with this id.
+    fn create_token(&self, id: String, secret: Value) -> BoxFuture<'_, Result<(), TokenError>>;
+    /// The cluster's bootstrap tokens.
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>>;
+    /// Has the cluster forget one.
+    fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

@@ -57,7 +57,8 @@ fn every_method_has_the_role_stated_here() {
             (
                 "machine.v1.MachineService",
                 "ApplyConfig" | "ConfirmConfig" | "GetConfig" | "RollbackConfig" | "Bootstrap"
-                | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot",
+                | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot" | "CreateToken" | "ListTokens"
+                | "DeleteToken",
             ) => ADMIN,
             ("machine.v1.MachineService", "SignCertificate") => Access::Machine,
             _ => panic!("{path}: say who may call it"),
