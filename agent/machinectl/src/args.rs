@@ -10,12 +10,14 @@ use crate::time::{duration, lifetime, patience};
 mod apply;
 mod context;
 mod generate;
+mod token;
 
 pub use apply::{ApplyArgs, Mode};
 pub use context::{AddContextArgs, ClientRole, ContextCommand};
 pub use generate::{
     ConfigArgs as GenConfigArgs, EnrolmentArgs, GenerateCommand, SchemaArgs, SecretsArgs,
 };
+pub use token::{CreateTokenArgs, TokenCommand, TokenUsage};
 
 /// Sets up and looks after machines that run machined.
 ///
@@ -171,6 +173,9 @@ pub enum Command {
     /// Look at etcd's members, take out a dead one, copy the data.
     #[command(subcommand)]
     Etcd(EtcdCommand),
+    /// Make, list and delete bootstrap tokens, by which nodes join with kubeadm.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Reboot machines. Pods are asked to leave first.
     Reboot(PowerArgs),
     /// Shut machines down. Pods are asked to leave first.
