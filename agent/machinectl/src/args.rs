@@ -12,6 +12,7 @@ mod context;
 mod etcd;
 mod generate;
 mod import;
+mod token;
 
 pub use apply::{ApplyArgs, Mode};
 pub use context::{AddContextArgs, ClientRole, ContextCommand};
@@ -20,6 +21,7 @@ pub use generate::{
     ConfigArgs as GenConfigArgs, EnrolmentArgs, GenerateCommand, SchemaArgs, SecretsArgs,
 };
 pub use import::{ImportCommand, KubeadmArgs, MachineRole};
+pub use token::{CreateTokenArgs, TokenCommand, TokenUsage};
 
 /// Sets up and looks after machines that run machined.
 ///
@@ -178,6 +180,9 @@ pub enum Command {
     /// Look at etcd's members and keep them well, take out a dead one, copy the data, bring it back.
     #[command(subcommand)]
     Etcd(EtcdCommand),
+    /// Make, list and delete bootstrap tokens, by which nodes join with kubeadm.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Reboot machines. Pods are asked to leave first.
     Reboot(PowerArgs),
     /// Shut machines down. Pods are asked to leave first.

@@ -17,6 +17,7 @@ mod power;
 mod render;
 mod services;
 mod status;
+mod token;
 mod validate;
 mod version;
 
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kubeconfig(args) => kubeconfig::run(common, args).await,
         Command::Health { output } => health::run(common, output).await,
         Command::Etcd(command) => etcd::run(common, command).await,
+        Command::Token(command) => token::run(common, command).await,
         Command::Reboot(args) => power::reboot(common, args).await,
         Command::Shutdown(args) => power::shutdown(common, args).await,
         Command::Context(command) => context::run(common, command),

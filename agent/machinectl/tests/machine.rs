@@ -319,6 +319,72 @@ fn etcd_is_seen_mended_and_copied() {
 }
 
 #[test]
+fn tokens_are_printed_once_and_told_nowhere() {
+    let desk = Desk::new();
+    let (port, _) = start(&desk.authority, Manner::Configured);
+    let node = format!("cp1=127.0.0.1:{port}");
+    let run = |args: &[&str]| {
+        let all: Vec<&str> = ["token"].iter().chain(args).copied().collect();
+        let (exit, out, err) = desk.run(&[&all[..], &["-n", &node]].concat());
+        assert!(!err.contains("0123456789"), "{err}");
+        (exit, out, err)
+    };
+    let (exit, out, err) = run(&["create"]);
+    assert_eq!((exit, &*out, &*err), (0, "abcdef.0123456789abcdef\n", ""));
+    let (exit, out, err) = run(&["create", "--print-join-command"]);
+    let hash = "0f".repeat(32);
+    let command = format!(
+        "kubeadm join 10.0.2.15:6443 --token abcdef.0123456789abcdef \
+         --discovery-token-ca-cert-hash sha256:{hash}\n"
+    );
+    assert!(
+        exit == 0 && out == command && err.contains("v1.20.2"),
+        "{out}{err}"
+    );
+    let (exit, out, err) = run(&["create", "--ttl", "0", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(exit == 0 && value["expires"].is_null(), "{out}");
+    assert!(err.contains("token abcdef never expires"), "{err}");
+
+    for (args, code, why) in [
+        (
+            &["create", "Abcdef.0123456789abcdef"][..],
+            2,
+            "6 and 16 of a-z",
+        ),
+        (
+            &["create", "--groups", "system:masters"],
+            2,
+            "group 1 of a token",
+        ),
+        (&["create", "--ttl", "1ms"], 2, "less than a second"),
+        (
+            &["create", "--usages", "signing", "--print-join-command"],
+            2,
+            "both usages",
+        ),
+        (&["create", "--usages", "everything"], 2, "authentication"),
+        (
+            &["create", "taken0.0123456789abcdef"],
+            1,
+            "another token taken0",
+        ),
+        (&["delete", "ABCDEF.0123456789abcdef"], 2, "first six"),
+        (&["delete", "fedcba"], 1, "no token fedcba"),
+    ] {
+        let (exit, _, err) = run(args);
+        assert!(exit == code && err.contains(why), "{args:?}: {exit} {err}");
+    }
+    let (exit, out, _) = run(&["list"]);
+    assert!(
+        exit == 0 && out.contains("never") && out.contains("1970-01-01"),
+        "{out}"
+    );
+    let (exit, out, _) = run(&["delete", "abcdef.0123456789abcdef"]);
+    assert_eq!((exit, &*out), (0, "token abcdef is deleted\n"));
+}
+
+#[test]
 fn refusals_of_the_machine_have_their_exit_codes() {
     let desk = Desk::new();
     let (port, _) = start(&desk.authority, Manner::Configured);

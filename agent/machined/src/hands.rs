@@ -12,12 +12,13 @@ use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
+use serde_json::Value;
 use zbus_systemd::login1::ManagerProxy;
 
-use crate::api::{self, ServiceState};
+use crate::api::{self, ServiceState, TokenError, TokenSeen};
 use crate::ledger::Ledger;
 use crate::node::etcd::cluster::{self, Cluster};
-use crate::node::kube::Kube;
+use crate::node::kube::{Client, Kube, tokens};
 use crate::node::systemd::Systemd;
 use crate::node::{self, LEAVING, drain, endpoint, facts, files};
 use crate::reconcile::Wake;
@@ -116,6 +117,18 @@ impl Hands {
             let message = format!("this machine holds {} still", wish.address);
             self.board.emit("order", "virtual IP", message);
         }
+    }
+
+    /// The cluster's API, for what is done with tokens.
+    fn token_client(&self, operation: &'static str, object: &str) -> Result<Client, TokenError> {
+        let fail = |why: String| TokenError::Cluster {
+            operation,
+            object: object.to_owned(),
+            why,
+        };
+        let entry = self.ledger.current();
+        let entry = entry.ok_or_else(|| fail("there is no config".to_owned()))?;
+        Kube::default().client(&node::access(&entry)).map_err(fail)
     }
 
     async fn login(&self) -> Result<ManagerProxy<'static>, String> {
@@ -250,6 +263,26 @@ impl api::Hands for Hands {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<api::Snapshot, String>> {
         async { Cluster::default().snapshot(&self.voters()?).await }.boxed()
+    }
+
+    fn create_token(&self, id: String, secret: Value) -> BoxFuture<'_, Result<(), TokenError>> {
+        async move {
+            let client = self.token_client("make", &format!("token {id}"))?;
+            tokens::create(&client, &id, &secret).await
+        }
+        .boxed()
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>> {
+        async { tokens::list(&self.token_client("list", "tokens")?).await }.boxed()
+    }
+
+    fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>> {
+        async move {
+            let client = self.token_client("delete", &format!("token {id}"))?;
+            tokens::delete(&client, &id).await
+        }
+        .boxed()
     }
 
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {

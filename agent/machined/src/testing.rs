@@ -3,10 +3,11 @@
 
 pub(crate) mod api_server;
 pub(crate) mod control_plane;
+pub(crate) mod joiner;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -67,7 +68,17 @@ impl Process {
 
     /// Whether it has ended by itself.
     pub(crate) fn ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.result().is_some()
+    }
+
+    /// How it has ended by itself.
+    pub(crate) fn result(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Ends it at once.

@@ -235,6 +235,8 @@ impl MachineService for Fake {
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
         answer(VersionResponse {
             version: "9.9.9".into(),
+            role: "controlplane".into(),
+            kubernetes_version: "v1.20.2".into(),
             ..Default::default()
         })
     }
@@ -495,6 +497,48 @@ impl MachineService for Fake {
         answer(KubeconfigResponse {
             kubeconfig: text.into(),
         })
+    }
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Answer<CreateTokenResponse> {
+        let request = request.into_inner();
+        let token = match request.token.as_str() {
+            "" => "abcdef.0123456789abcdef".to_owned(),
+            "taken0.0123456789abcdef" => {
+                return Err(Status::already_exists(
+                    "there is another token taken0 already",
+                ));
+            }
+            token => token.to_owned(),
+        };
+        answer(CreateTokenResponse {
+            token,
+            expires_ms: 1000 * i64::from(request.lifetime_seconds),
+            endpoint: "10.0.2.15:6443".into(),
+            ca_hashes: vec![format!("sha256:{}", "0f".repeat(32))],
+            usages: request.usages,
+            groups: request.groups,
+        })
+    }
+    async fn list_tokens(&self, _: Request<ListTokensRequest>) -> Answer<ListTokensResponse> {
+        let token = |id: &str, expires_ms| Token {
+            id: id.into(),
+            expires_ms,
+            usages: vec!["signing".into(), "authentication".into()],
+            ..Default::default()
+        };
+        let tokens = vec![token("abcdef", 0), token("fedcba", 1000)];
+        answer(ListTokensResponse { tokens })
+    }
+    async fn delete_token(
+        &self,
+        request: Request<DeleteTokenRequest>,
+    ) -> Answer<DeleteTokenResponse> {
+        match request.into_inner().id.as_str() {
+            "abcdef" => answer(DeleteTokenResponse {}),
+            id => Err(Status::not_found(format!("there is no token {id}"))),
+        }
     }
     async fn reboot(&self, _: Request<RebootRequest>) -> Answer<RebootResponse> {
         answer(RebootResponse {})

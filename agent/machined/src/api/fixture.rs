@@ -1,6 +1,7 @@
 //! What tests of the API share: a cluster's documents and certificates, a ledger in a temporary
 //! folder, and clients that speak real TLS over loopback.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{EXPORTER_LABEL, EXPORTER_LENGTH};
-use super::{Audit, Credentials, Hands, Parts, ServiceState};
+use super::{Audit, Credentials, Hands, Parts, ServiceState, TokenError, TokenSeen};
 use crate::journal::Journal;
 use crate::ledger::{Acceptance, Ledger, Mode};
 use crate::reconcile::Wake;
@@ -165,6 +166,8 @@ pub(crate) struct FakeHands {
     pub(crate) seen: Mutex<Option<EtcdSeen>>,
     /// Why it may not.
     pub(crate) needed: Mutex<Option<String>>,
+    /// The cluster's tokens, as the Secrets that they are.
+    pub(crate) tokens: Mutex<BTreeMap<String, serde_json::Value>>,
     /// Why the machine does not go down.
     pub(crate) stuck: Mutex<Option<String>>,
 }
@@ -247,6 +250,31 @@ impl Hands for FakeHands {
             founding: false,
         });
         Box::pin(async { survey.ok_or_else(|| "nobody".to_owned()) })
+    }
+    fn create_token(
+        &self,
+        id: String,
+        secret: serde_json::Value,
+    ) -> BoxFuture<'_, Result<(), TokenError>> {
+        let mut tokens = self.tokens.lock().unwrap();
+        let done = match tokens.contains_key(&id) {
+            true => Err(TokenError::Exists(id)),
+            false => Ok(drop(tokens.insert(id, secret))),
+        };
+        Box::pin(async { done })
+    }
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>> {
+        let ids: Vec<_> = self.tokens.lock().unwrap().keys().cloned().collect();
+        let seen = ids.into_iter().map(|id| TokenSeen {
+            id,
+            ..TokenSeen::default()
+        });
+        let seen = seen.collect();
+        Box::pin(async { Ok(seen) })
+    }
+    fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>> {
+        let gone = self.tokens.lock().unwrap().remove(&id);
+        Box::pin(async { gone.map(drop).ok_or(TokenError::Unknown(id)) })
     }
     fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
         let needed = self.needed.lock().unwrap().clone();

@@ -5,6 +5,7 @@ mod member;
 mod power;
 mod state;
 mod steps;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -365,6 +366,27 @@ impl MachineService for Machine {
     ) -> Answer<v1::EtcdRecoverResponse> {
         let peer = peer_of(&request)?;
         self.recover(peer, request.into_inner()).await
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        self.make_token(request).await
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Answer<v1::ListTokensResponse> {
+        self.show_tokens().await
+    }
+
+    async fn delete_token(
+        &self,
+        request: Request<v1::DeleteTokenRequest>,
+    ) -> Answer<v1::DeleteTokenResponse> {
+        self.drop_token(request).await
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {

@@ -19,6 +19,7 @@ mod machine;
 pub mod peer;
 mod server;
 pub mod tls;
+mod tokens;
 mod validity;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
 use machine_plan::recovery::Survey;
 use machined_proto::v1;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -39,6 +41,9 @@ pub use convert::chain;
 pub use enrolment::{Anchor, Ended, maintain};
 pub use server::bind;
 pub use tls::{Credentials, Front, TlsError};
+#[cfg(test)]
+pub use tokens::ca_hashes;
+pub use tokens::{TokenError, TokenSeen};
 
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -110,6 +115,12 @@ pub trait Hands: Send + Sync {
     fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
     /// All that decides about a recovery here.
     fn survey(&self) -> BoxFuture<'_, Result<Survey, String>>;
+    /// Has the cluster keep the Secret of a bootstrap token with this id.
+    fn create_token(&self, id: String, secret: Value) -> BoxFuture<'_, Result<(), TokenError>>;
+    /// The cluster's bootstrap tokens.
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>>;
+    /// Has the cluster forget one.
+    fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

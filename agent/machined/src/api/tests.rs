@@ -465,6 +465,69 @@ async fn a_member_that_is_gone_is_taken_out_and_no_other() {
 }
 
 #[tokio::test]
+async fn tokens_are_made_listed_and_deleted_and_are_in_no_log() {
+    const TOKEN: &str = "abcdef.0123456789abcdef";
+    let served = served().await;
+    let request = |token: &str| v1::CreateTokenRequest {
+        token: token.to_owned(),
+        ..v1::CreateTokenRequest::default()
+    };
+    let mut operator = client(&served, "machined:operator").await;
+    let refused = operator.create_token(request("")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let refused = operator.list_tokens(v1::ListTokensRequest {}).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+
+    let mut admin = client(&served, "machined:admin").await;
+    let made = admin.create_token(request(TOKEN)).await.unwrap();
+    let made = made.into_inner();
+    assert_eq!((&*made.token, &*made.endpoint), (TOKEN, "10.0.2.15:6443"));
+    assert!(made.ca_hashes[0].starts_with("sha256:") && made.expires_ms > 0);
+    let own = admin.create_token(request("")).await.unwrap().into_inner();
+    let (id, _) = own.token.split_once('.').unwrap();
+    let data = served.hands.tokens.lock().unwrap()[id]["data"].clone();
+    assert_eq!(data["auth-extra-groups"].as_str().unwrap().len() % 4, 0);
+
+    for (token, code) in [
+        (TOKEN, Code::AlreadyExists),
+        ("Abcdef.0123456789abcdef", Code::InvalidArgument),
+    ] {
+        let refused = admin.create_token(request(token)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(!refused.message().contains("0123456789"), "{refused}");
+    }
+    let listed = admin.list_tokens(v1::ListTokensRequest {}).await.unwrap();
+    assert_eq!(listed.get_ref().tokens.len(), 2);
+    let mut delete = async |id: &str| {
+        let id = id.to_owned();
+        let done = admin.delete_token(v1::DeleteTokenRequest { id }).await;
+        done.map_or_else(|refused| refused.code(), |_| Code::Ok)
+    };
+    assert_eq!(delete(TOKEN).await, Code::InvalidArgument);
+    assert_eq!(delete("abcdef").await, Code::Ok);
+    assert_eq!(delete("abcdef").await, Code::NotFound);
+
+    let objects = served.audit();
+    let objects: Vec<_> = objects
+        .iter()
+        .filter_map(|line| line["object"].as_str())
+        .collect();
+    let own = format!("token {id}");
+    let expected = [
+        "token abcdef",
+        &own,
+        "token abcdef",
+        "token",
+        "token",
+        "token abcdef",
+        "token abcdef",
+    ];
+    assert_eq!(objects, expected);
+    let told = format!("{:?} {:?}", served.audit(), served.board.events_from(0).0);
+    assert!(!told.contains("0123456789"), "{told}");
+}
+
+#[tokio::test]
 async fn services_outside_the_agents_care_are_not_restarted() {
     let served = served().await;
     let mut client = client(&served, "machined:operator").await;

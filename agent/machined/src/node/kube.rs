@@ -6,6 +6,7 @@ mod error;
 mod kubeconfig;
 mod objects;
 mod resource;
+pub mod tokens;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -106,6 +106,26 @@ impl ControlPlane {
         running
     }
 
+    /// The controller manager, as our manifest starts it. Its port is one that nobody else has.
+    pub(crate) fn controller_manager(&self) -> Process {
+        let path = "/etc/kubernetes/manifests/kube-controller-manager.yaml";
+        let manifest = self
+            .desired
+            .controllers
+            .iter()
+            .find(|file| file.path == path);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let arguments = arguments(manifest.unwrap());
+        Process::start(
+            Command::new(kubernetes_program("kube-controller-manager"))
+                .args(arguments.iter().map(|argument| self.path(argument)))
+                .arg(format!("--secure-port={port}")),
+            self.scratch.path().join("kube-controller-manager.log"),
+        )
+    }
+
     async fn until_ready(&mut self) {
         let begun = Instant::now();
         loop {
@@ -234,6 +254,7 @@ pub(crate) fn below(root: &Path, text: &str) -> String {
     let root = root.display();
     text.replace("/etc/kubernetes/", &format!("{root}/etc/kubernetes/"))
         .replace("/var/lib/etcd", &format!("{root}/var/lib/etcd"))
+        .replace("/var/lib/kubelet/", &format!("{root}/var/lib/kubelet/"))
 }
 
 /// A static pod's arguments.
@@ -286,7 +307,7 @@ pub(crate) fn etcd_program() -> PathBuf {
     path
 }
 
-fn kubernetes_program(name: &str) -> PathBuf {
+pub(crate) fn kubernetes_program(name: &str) -> PathBuf {
     let hint = "KUBERNETES_BINARIES must name the folder that image/kubernetes.sh prints: \
                 run these tests by `just adapters`";
     let path = PathBuf::from(std::env::var_os("KUBERNETES_BINARIES").expect(hint)).join(name);

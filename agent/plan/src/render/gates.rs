@@ -103,8 +103,6 @@ pub const KUBELET_POD_INFRA_IMAGE: Gate = until(35);
 pub const KUBELET_GRACEFUL_SHUTDOWN: Gate = since(21);
 /// `failCgroupV1` exists.
 pub const KUBELET_FAIL_CGROUP_V1: Gate = since(31);
-/// The cluster-wide kubelet configuration says which resolv.conf to use; later each node decides.
-pub const CLUSTER_WIDE_RESOLV_CONF: Gate = until(31);
 /// Both families may be given as `node-ip`.
 pub const KUBELET_TWO_NODE_IPS: Gate = since(21);
 

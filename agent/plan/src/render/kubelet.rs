@@ -17,7 +17,7 @@ const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 const CONTAINERD_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 /// The upstream servers that systemd-resolved found, without its stub.
-pub(super) const RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
+const RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
 /// The DNS service has the tenth address of the service range, by kubeadm's convention.
 const DNS_ADDRESS: u8 = 10;
 

@@ -44,7 +44,10 @@ pub use kubelet::kubelet;
 pub use leaf_fitness::Why;
 pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf};
 pub use marks::{NodeMarks, node_marks};
-pub use objects::{ManifestError, TOKEN_LIFETIME, cluster_objects, user_objects};
+pub use objects::{
+    BootstrapToken, ManifestError, TOKEN_LIFETIME, TOKEN_TYPE, TOKEN_USAGES, TokenFault,
+    cluster_objects, is_token_id, join_command, token_object, user_objects,
+};
 pub use pod::MANIFESTS;
 pub use pod_cidrs::first_pod_cidrs;
 pub use static_pods::{ENCRYPTION_CONFIG, etcd_pod, static_pods};

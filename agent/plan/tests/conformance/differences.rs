@@ -322,13 +322,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         files: &["ConfigMap/kube-system/kubelet-config-1.20"],
-        field: "data.kubelet.resolvConf",
-        kubeadm: None,
-        ours: Some("/run/systemd/resolve/resolv.conf"),
-        reason: "as kubeadm does where systemd-resolved runs; the fixture's root has no systemd",
-    },
-    Difference {
-        files: &["ConfigMap/kube-system/kubelet-config-1.20"],
         field: "data.kubelet.volumePluginDir",
         kubeadm: None,
         ours: Some("/var/lib/kubelet/volumeplugins"),

@@ -59,7 +59,7 @@ fn every_method_has_the_role_stated_here() {
                 "machine.v1.MachineService",
                 "ApplyConfig" | "ConfirmConfig" | "GetConfig" | "RollbackConfig" | "Bootstrap"
                 | "Kubeconfig" | "EtcdRemoveMember" | "EtcdSnapshot" | "EtcdAlarms" | "EtcdLeave"
-                | "EtcdJoin" | "EtcdRecover",
+                | "EtcdJoin" | "EtcdRecover" | "CreateToken" | "ListTokens" | "DeleteToken",
             ) => ADMIN,
             ("machine.v1.MachineService", "SignCertificate") => Access::Machine,
             _ => panic!("{path}: say who may call it"),

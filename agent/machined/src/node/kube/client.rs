@@ -99,6 +99,11 @@ impl Client {
         asked.await.map(drop)
     }
 
+    /// Takes away what is there.
+    pub async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.ask(Method::DELETE, path, None).await.map(drop)
+    }
+
     /// What is there of a list and every change, until the API server or the connection ends it.
     pub async fn watch<T: DeserializeOwned>(
         &self,

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use data_encoding::BASE64;
 use machine_config::{ClusterSecrets, MachineConfig};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::time::rfc3339;
-use super::{JOINING_NODES, PUBLIC, SYSTEM, config_map};
+use super::token::BootstrapToken;
+use super::{PUBLIC, config_map};
 use crate::render::to_yaml;
 
 /// The ConfigMap that anyone may read and the controller manager signs with each token.
@@ -35,26 +35,9 @@ pub(super) fn cluster_info(config: &MachineConfig, secrets: &ClusterSecrets) -> 
     )
 }
 
-/// The bootstrap token's Secret.
+/// The Secret of the token that the cluster's documents hold.
 pub(super) fn token(secrets: &ClusterSecrets, expires: Option<SystemTime>) -> Option<Value> {
-    let (id, secret) = secrets.bootstrap_token.as_ref()?.expose().split_once('.')?;
-    let fields = [
-        ("token-id", id),
-        ("token-secret", secret),
-        ("expiration", &rfc3339(expires?)),
-        ("usage-bootstrap-authentication", "true"),
-        ("usage-bootstrap-signing", "true"),
-        ("auth-extra-groups", JOINING_NODES),
-    ];
-    let data: Map<String, Value> = fields
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), BASE64.encode(value.as_bytes()).into()))
-        .collect();
-    Some(json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": format!("bootstrap-token-{id}"), "namespace": SYSTEM },
-        "type": "bootstrap.kubernetes.io/token",
-        "data": data,
-    }))
+    let token = secrets.bootstrap_token.clone()?;
+    let token = BootstrapToken::new(token, Some(expires?), String::new(), &[], Vec::new());
+    token.ok().map(|token| token.object())
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::rbac::{group, reader};
 use super::{JOINING_NODES, NODES, SYSTEM, config_map};
-use crate::render::kubelet::{RESOLV_CONF, cluster_configuration};
+use crate::render::kubelet::cluster_configuration;
 use crate::render::static_pods::needs_dual_stack_gate;
 use crate::render::{ETCD_DATA, PKI, gates, join, to_yaml};
 
@@ -34,10 +34,9 @@ pub(super) fn kubelet(config: &MachineConfig) -> Vec<Value> {
     } else {
         String::new()
     };
-    let mut configuration = cluster_configuration(config);
-    if gates::CLUSTER_WIDE_RESOLV_CONF.holds(version) {
-        configuration["resolvConf"] = RESOLV_CONF.into();
-    }
+    // Without resolvConf, which is each machine's own: kubeadm puts it in where systemd-resolved
+    // runs, and a name that is not there would keep every pod from starting.
+    let configuration = cluster_configuration(config);
     let name = format!("kubelet-config{suffix}");
     let role = format!("kubeadm:kubelet-config{suffix}");
     let mut objects = vec![config_map(

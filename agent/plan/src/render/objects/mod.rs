@@ -6,6 +6,7 @@ mod coredns;
 mod proxy;
 mod rbac;
 mod time;
+mod token;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::yaml;
+
+pub use token::{
+    BootstrapToken, TOKEN_TYPE, TOKEN_USAGES, TokenFault, is_token_id, join_command, token_object,
+};
 
 /// How long kubeadm lets a bootstrap token live, and what callers should add to now.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
