@@ -259,7 +259,10 @@ impl Hands for FakeHands {
         let mut tokens = self.tokens.lock().unwrap();
         let done = match tokens.contains_key(&id) {
             true => Err(TokenError::Exists(id)),
-            false => Ok(drop(tokens.insert(id, secret))),
+            false => {
+                tokens.insert(id, secret);
+                Ok(())
+            }
         };
         Box::pin(async { done })
     }

@@ -83,13 +83,13 @@ impl Joiner {
         for link in ["bin", "sbin", "lib", "lib64"] {
             symlink(format!("usr/{link}"), root.join(link)).unwrap();
         }
-        std::fs::write(root.join("dev/null"), "").unwrap();
+        put(&root.join("dev/null"), "");
         let node = format!("apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n");
-        std::fs::write(root.join("node.yaml"), node).unwrap();
+        put(&root.join("node.yaml"), &node);
         let systemctl = root.join("stand-in/systemctl");
-        std::fs::write(&systemctl, SYSTEMCTL).unwrap();
+        put(&systemctl, SYSTEMCTL);
         std::fs::set_permissions(&systemctl, PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+        put(&root.join("etc/hosts"), "127.0.0.1 localhost\n");
         Self {
             name: name.to_owned(),
             _runtime: UnixListener::bind(root.join(RUNTIME)).unwrap(),
@@ -119,7 +119,7 @@ impl Joiner {
 
     /// Joins by a config file, in which more can be said.
     pub(crate) async fn join_by(&self, config: &str) -> (ExitStatus, String) {
-        std::fs::write(self.path("join.yaml"), config).unwrap();
+        put(&self.path("join.yaml"), config);
         self.run("kubeadm join --config /join.yaml --ignore-preflight-errors all -v 1")
             .await
     }
@@ -155,4 +155,8 @@ impl Joiner {
         let status = within(LIMIT, "kubeadm", ended).await;
         (status, process.said())
     }
+}
+
+fn put(path: &Path, text: &str) {
+    crate::durable::replace(path, text.as_bytes(), 0o644).unwrap();
 }
