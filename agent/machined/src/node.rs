@@ -183,7 +183,6 @@ impl Node {
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let ordered = order_is(OrderState::Ordered);
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
-        let membership = membership(&self.ledger);
         let etcd = async {
             let health = etcd::health(desired, address).await;
             let members = self.members(entry, desired, address, &health);
@@ -192,9 +191,10 @@ impl Node {
         };
         let (units, api_server, endpoint, node, peers, routes, (etcd_health, members)) =
             futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
-        // After the members: one that is listed as begun must not seem to have lost data that it had
-        // only just begun to write.
+        // After the members were listed: a member that began meanwhile is listed under its name, and
+        // must not look as if its data were gone.
         let etcd_data = files::has_etcd_member();
+        let membership = membership(&self.ledger);
         let wanted = desired.files().map(|f| f.path.clone());
         let ours = OURS.iter().flat_map(|shape| files::of_shape(shape));
         let paths: BTreeSet<String> = wanted.chain(ours).collect();

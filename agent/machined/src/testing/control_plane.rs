@@ -160,7 +160,10 @@ impl ControlPlane {
 
     /// Stock kubectl, as this kubeconfig says.
     pub(crate) fn with_config(&self, path: &str, arguments: &[&str], input: &str) -> Output {
-        kubectl(&[&["--kubeconfig", path], arguments].concat(), input)
+        // In place of the load balancer that every node has.
+        let server = format!("--server=https://{}:6443", self.address);
+        let common = ["--kubeconfig", path, &server];
+        kubectl(&[&common, arguments].concat(), input)
     }
 
     /// Stock kubectl, with nothing but the arguments.

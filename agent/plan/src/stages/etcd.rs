@@ -76,9 +76,10 @@ fn joining(look: &Look<'_>) -> Verdict {
     let here = |member: &&Member| member.peer_urls.contains(&desired.etcd_peer_url);
     if let Some(own) = members.iter().find(here) {
         return match own.name.as_str() {
-            // Added, and cut short before it was remembered.
-            "" => join(look),
-            name if *name == desired.hostname => stale(members, own),
+            // Added, and nothing is remembered of it: cut short, or a disk was lost after etcd had begun
+            // and before the others heard its name. Nobody can tell, so it is never begun again.
+            "" => stale(members, own, "this machine does not remember it"),
+            name if *name == desired.hostname => stale(members, own, "its data is gone"),
             // An address that was another machine's: nobody is taken out by a guess.
             name => Verdict::blocked(
                 format!(
@@ -131,7 +132,7 @@ fn join(look: &Look<'_>) -> Verdict {
 }
 
 /// A member that was this machine before it lost its data: it can never start again.
-fn stale(members: &[Member], own: &Member) -> Verdict {
+fn stale(members: &[Member], own: &Member, why: &str) -> Verdict {
     if own.answers() {
         return Verdict::blocked(
             "etcd answers here though its data directory is empty",
@@ -146,7 +147,7 @@ fn stale(members: &[Member], own: &Member) -> Verdict {
         None => Verdict::act(vec![Action::RemoveMember {
             id: own.id,
             name: own.shown().to_owned(),
-            why: "its data is gone".to_owned(),
+            why: why.to_owned(),
         }]),
     }
 }
@@ -159,7 +160,7 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
             // Taken out meanwhile. What is remembered is replaced by what comes next.
             None => joining(look),
             // It had begun: the data that went with its identity is gone.
-            Some(own) if !own.name.is_empty() => stale(members, own),
+            Some(own) if !own.name.is_empty() => stale(members, own, "its data is gone"),
             Some(own) if !joined.fits(members) => {
                 let name = &look.desired.hostname;
                 let membership = Membership::of(members, own.id, name, false);
@@ -189,6 +190,18 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
     if let Some(left_behind) = left_behind(look, joined, members.map(Vec::as_slice), own) {
         return left_behind;
     }
+    let keep = |membership| Verdict::act(vec![Action::KeepMembership { membership }]);
+    let voter = match (joined, members, own) {
+        // The first: it has its vote from the beginning. What is remembered is who it is.
+        (None, Some(members), Some(own)) => {
+            Some(Membership::of(members, own.id, &desired.hostname, true))
+        }
+        (Some(joined), Some(_), Some(own)) if !joined.voter && !own.learner => Some(Membership {
+            voter: true,
+            ..joined.clone()
+        }),
+        _ => None,
+    };
     let fits = |file: &&RenderedFile| observed.has_file(&file.path, &file.digest(), file.mode);
     if !desired
         .etcd_begun
@@ -201,25 +214,21 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             .zip(own)
             .and_then(|(all, own)| absence_refused(all, own.id));
         return match refused {
-            // A changed manifest restarts it: not while the others could not do without.
-            Some(why) if there => {
-                Verdict::wait(format!("etcd is not restarted with what is new: {why}"))
-            }
+            // A changed manifest restarts it: not while the others could not do without. That may be for
+            // ever, and who it is has to be remembered all the same.
+            Some(why) if there => voter.map_or_else(
+                || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
+                keep,
+            ),
             _ => Verdict::act(writes(observed, desired.etcd_begun.last())),
         };
     }
-    let keep = |membership| Verdict::act(vec![Action::KeepMembership { membership }]);
+    if let Some(membership) = voter {
+        return keep(membership);
+    }
     match (joined, members, own) {
         (Some(joined), ..) if joined.voter => Verdict::Settled,
-        // The first: it has its vote from the beginning. What is remembered is who it is.
-        (None, Some(members), Some(own)) => {
-            keep(Membership::of(members, own.id, &desired.hostname, true))
-        }
         (None, ..) => Verdict::Settled,
-        (Some(joined), Some(_), Some(own)) if !own.learner => keep(Membership {
-            voter: true,
-            ..joined.clone()
-        }),
         (Some(_), Some(members), Some(own)) => promotion(members, own)
             .unwrap_or_else(|| Verdict::wait("etcd catches up with the other members")),
         (Some(_), None, _) | (Some(_), Some(_), None) => match &observed.members {

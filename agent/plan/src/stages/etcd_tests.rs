@@ -73,10 +73,11 @@ fn a_machine_without_data_finds_its_place() {
             &["a cp1 a 100", "b cp2 b l9"],
             "waits until cp2 has its vote",
         ),
-        // Cut short between the cluster's answer and the ledger.
+        // Cut short between the cluster's answer and the ledger, or begun and lost before its name was
+        // heard: it is never begun again.
         (
             &["a cp1 a 100", "b _ own l-"],
-            "add etcd member own as a learner",
+            "remove etcd member https://192.0.2.9:2380 (b): this machine does not remember it",
         ),
         // It was a member, and its data is gone.
         (
@@ -278,16 +279,17 @@ fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
             &three,
             "write /etc/kubernetes/manifests/etcd.yaml",
         ),
-        // Other arguments: not while the others cannot do without it.
+        // Other arguments.
         (
             seen("other".to_owned()),
             &three[..1],
             "write /etc/kubernetes/manifests/etcd.yaml",
         ),
+        // Not while the others cannot do without it; who it is is remembered meanwhile.
         (
             seen("other".to_owned()),
             &three,
-            "etcd is not restarted with what is new: without own only 1 of etcd's 3 voters",
+            "remember etcd member a as a voter",
         ),
     ] {
         let observed = Observed {
@@ -308,6 +310,17 @@ fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
             assert_eq!(file, begun);
         }
     }
+    let joined = Membership::of(&members(&three), MemberId(0xa), "own", true);
+    let observed = Observed {
+        etcd_data: Probe::Seen(()),
+        membership: Probe::Seen(joined),
+        members: Probe::Seen(members(&three)),
+        files: [(first.path.clone(), seen("other".to_owned()))].into(),
+        ..Observed::default()
+    };
+    let verdict = verdict(Stage::Etcd, &desired, &observed, 0).unwrap();
+    let refused = "etcd is not restarted with what is new: without own only 1 of etcd's 3 voters";
+    assert!(said(&verdict).contains(refused), "{}", said(&verdict));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{Look, removals, writes};
 use crate::action::Action;
 use crate::desired::CNI_FILE;
-use crate::observed::{NodeSeen, Probe};
+use crate::membership::Member;
+use crate::observed::{NodeSeen, PeerSeen, Probe};
 use crate::verdict::Verdict;
 
 pub(super) fn mark(look: &Look<'_>) -> Verdict {
@@ -61,10 +62,24 @@ pub(super) fn network(look: &Look<'_>) -> Verdict {
     Verdict::act(actions)
 }
 
-// The order is finished after the objects are applied that let others join, so
-// while it stands no other node has, or can be given, a subnet.
+// Only a controller manager gives subnets, and the first one is this machine's own: it is not there
+// before its manifest is, and no other control plane has one before it has a vote in etcd. Other
+// machines may be registered by then; none of them has a subnet, or can be given one.
 fn alone(look: &Look<'_>) -> bool {
-    look.observed.bootstrap_ordered && look.observed.peers.seen().is_some_and(Vec::is_empty)
+    let observed = look.observed;
+    let nobody_has = |peers: &Vec<PeerSeen>| peers.iter().all(|p| p.pod_cidrs.is_empty());
+    let manager = look.desired.controllers.iter().any(|file| {
+        let seen = observed.files.get(&file.path);
+        seen.is_some_and(|seen| *seen != Probe::Absent)
+    });
+    let voters = |members: &Vec<Member>| members.iter().filter(|m| !m.learner).count();
+    let only_voter = observed.members.seen().is_some_and(|all| voters(all) == 1);
+    observed.bootstrap_ordered
+        && match observed.peers.seen() {
+            Some(peers) if peers.is_empty() => true,
+            Some(peers) => nobody_has(peers) && !manager && only_voter,
+            None => false,
+        }
 }
 
 pub(super) fn ready(look: &Look<'_>) -> Verdict {

@@ -5,6 +5,7 @@ use machine_pki::inspect;
 
 use super::*;
 use crate::facts::HostFacts;
+use crate::membership::{Member, MemberId};
 use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, UnitSeen};
 
 const DOCUMENT: &str =
@@ -281,7 +282,38 @@ fn only_the_first_node_of_a_cluster_is_given_subnets_here() {
         Some(&Verdict::Held { by: Stage::Network })
     );
 
-    // Others may be there by now, known or not: the controller manager's business.
+    // Other control planes register as soon as they can; none has a subnet before a controller manager
+    // runs, here or where another has its vote.
+    let member = |id, learner| Member {
+        id: MemberId(id),
+        name: format!("cp{id}"),
+        peer_urls: Vec::new(),
+        learner,
+        leader: id == 1,
+        applied: Probe::Absent,
+    };
+    let registered = PeerSeen {
+        pod_cidrs: Vec::new(),
+        ..peer("cp2", "10.0.2.16", "10.244.0.0/24")
+    };
+    let mut joined = Observed {
+        peers: Probe::Seen(vec![registered]),
+        members: Probe::Seen(vec![member(1, false), member(2, true)]),
+        ..early.clone()
+    };
+    let given = |observed: &Observed| {
+        let now = plan(&desired, observed, NOW);
+        matches!(now.verdict(Stage::Network), Some(Verdict::Act { .. }))
+    };
+    assert!(!given(&joined), "a controller manager runs here");
+    for file in &desired.controllers {
+        joined.files.remove(&file.path);
+    }
+    assert!(given(&joined));
+    joined.members = Probe::Seen(vec![member(1, false), member(2, false)]);
+    assert!(!given(&joined), "one may run there");
+
+    // Others may have theirs by now, or the order is done: the controller manager's business.
     early.peers = Probe::Seen(vec![peer("n1", "10.0.2.16", "10.244.0.0/24")]);
     later.bootstrap_ordered = false;
     for observed in [early, later] {

@@ -23,6 +23,9 @@ use crate::node::NodeError;
 use crate::node::kube::host_and_port;
 use link::{Failed, at_member, limited, said};
 
+/// etcd's words where there is a learner already.
+const FULL: &str = "too many learner members";
+
 /// What etcd says of a promotion that another machine has seen to.
 const ALREADY: &str = "can only promote a learner member";
 
@@ -85,8 +88,12 @@ impl Cluster {
             let options = MemberAddOptions::new().with_is_learner();
             let urls = vec![peer_url.to_owned()];
             let added = limited(client.member_add(urls, Some(options))).await;
-            let added = added.map_err(|e| fail(said(e)))?;
-            members = listed(added.member_list());
+            match added.map_err(said) {
+                Ok(added) => members = listed(added.member_list()),
+                // Somebody else was quicker: the next look says behind whom this machine waits.
+                Err(why) if why.contains(FULL) => return Ok(()),
+                Err(why) => return Err(fail(why)),
+            }
         }
         let own = members.iter().find(here);
         let own = own.ok_or_else(|| fail("the cluster does not list it".to_owned()))?;
