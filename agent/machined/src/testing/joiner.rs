@@ -84,7 +84,11 @@ impl Joiner {
             symlink(format!("usr/{link}"), root.join(link)).unwrap();
         }
         put(&root.join("dev/null"), "");
-        let node = format!("apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n");
+        // kubeadm waits for the label that kubelet gives its node.
+        let node = format!(
+            "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    \
+             kubernetes.io/hostname: {name}\n"
+        );
         put(&root.join("node.yaml"), &node);
         let systemctl = root.join("stand-in/systemctl");
         put(&systemctl, SYSTEMCTL);
@@ -104,7 +108,13 @@ impl Joiner {
 
     /// A file of it; empty if there is none.
     pub(crate) fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.path(path)).unwrap_or_default()
+        let at = self.path(path);
+        // A link leads to a path of its own.
+        let at = match std::fs::read_link(&at) {
+            Ok(target) => self.path(&target.display().to_string()),
+            Err(_) => at,
+        };
+        std::fs::read_to_string(at).unwrap_or_default()
     }
 
     /// Joins by a command such as `kubeadm token create --print-join-command` prints.
