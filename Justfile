@@ -13,8 +13,8 @@ default:
 demo: image qemu
     image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
 
-# Everything that must hold: lints, rooms, pure tests, adapters, then stories on booted machines.
-test: lint rooms unit adapters stories
+# Everything that must hold: lints, rooms, pure tests, adapters, then stories, on machines made of namespaces and on booted ones.
+test: lint rooms unit adapters namespaces stories
 
 # What can be tested without a machine.
 unit: nextest
@@ -24,6 +24,13 @@ unit: nextest
 # The agent's adapters against real programs: systemd, etcd, an API server, kubectl.
 adapters: nextest
     KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
+
+# Stories on machines made of namespaces: real control planes at this machine's own speed. Needs root.
+namespaces: nextest
+    cargo build -p machined -p machinectl
+    MACHINED="$PWD/target/debug/machined" MACHINECTL="$PWD/target/debug/machinectl" \
+        KUBERNETES_BINARIES="$(image/kubernetes.sh)" STORY_LOGS="{{ cache }}/stories" \
+        cargo nextest run -p qemu-tests --profile namespaces
 
 # Stories on booted machines, one at a time. Logs of a failed one stay where it says.
 stories: image qemu nextest

@@ -18,6 +18,24 @@ use crate::target::Node;
 const ALONE: &str = "10.0.2.15";
 /// A range for documentation: no network that a workstation reaches is hidden by it.
 const SHARED: &str = "198.51.100";
+/// What members and leaders allow each other where several are emulated on one host: etcd's rule of ten
+/// heartbeats to an election, in milliseconds, and leases that outlive a slow renewal.
+const LATE: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "etcd",
+        &[
+            ("heartbeat-interval", "1000"),
+            ("election-timeout", "10000"),
+        ],
+    ),
+    ("controllerManager", LEASES),
+    ("scheduler", LEASES),
+];
+const LEASES: &[(&str, &str)] = &[
+    ("leader-elect-lease-duration", "120s"),
+    ("leader-elect-renew-deadline", "90s"),
+    ("leader-elect-retry-period", "15s"),
+];
 /// Milliseconds between advertisements of a holder that is emulated, and late at times.
 const EMULATED_INTERVAL: u32 = 1000;
 /// Where several control planes are reached.
@@ -189,8 +207,23 @@ fn fitted(
         if let Some(seconds) = patience {
             value["cluster"]["apiServer"]["timeoutForControlPlane"] = format!("{seconds}s").into();
         }
+        // Of several each hears of the others late.
         if value["cluster"]["virtualIP"].is_object() && patience.is_some() {
             value["cluster"]["virtualIP"]["advertIntervalMilliseconds"] = EMULATED_INTERVAL.into();
+            for (component, arguments) in LATE {
+                let arguments = arguments
+                    .iter()
+                    .map(|(name, value)| json!({ "name": name, "value": value }));
+                value["cluster"][component]["extraArgs"] = [
+                    value["cluster"][component]["extraArgs"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default(),
+                    arguments.collect(),
+                ]
+                .concat()
+                .into();
+            }
         }
     }
     serde_saphyr::to_string(&value).map_err(|error| error.to_string())
