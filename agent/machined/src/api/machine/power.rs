@@ -113,8 +113,9 @@ impl Machine {
             }
             if let Err(why) = act.await {
                 board.emit("order", what, format!("{what} failed: {why}"));
-                // Pods may come again. An agent that ends before this says so in its next run.
-                if drain.is_some()
+                // Pods may come again, and so may the virtual IP. An agent that ends before this says so in
+                // its next run.
+                if down
                     && let Err(why) = hands.stay().await
                 {
                     board.emit("order", "drain", why);
