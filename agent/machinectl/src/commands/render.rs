@@ -16,6 +16,9 @@ use crate::files::{self, Access};
 /// An address of the range for documentation: nobody has it.
 const NOBODYS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
+/// Stands for the interface that has the machine's address.
+const NOBODYS_INTERFACE: &str = "eth0";
+
 /// Renders documents.
 pub(super) fn run(args: &RenderArgs) -> Result<(), Failure> {
     for document in documents::read(&args.documents.files, args.documents.secrets.as_deref())? {
@@ -35,7 +38,10 @@ fn rendered(args: &RenderArgs, document: &Document) -> Result<Vec<RenderedFile>,
             .next("name the cluster's secrets: --secrets FILE")
     })?;
     let address = node_ip(args, config);
-    let facts = HostFacts::at(address);
+    let facts = HostFacts {
+        interface: Some(NOBODYS_INTERFACE.to_owned()),
+        ..HostFacts::at(address)
+    };
     let desired = Desired::new(config, secrets, &facts, None, None);
     let mut files: Vec<RenderedFile> = desired.files().cloned().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
