@@ -27,6 +27,7 @@ pub struct MachineConfig {
     pub(crate) cluster_id: String,
     pub(crate) control_plane_endpoint: Endpoint,
     pub(crate) virtual_ip: Option<VirtualIp>,
+    pub(crate) node_load_balancer: bool,
     pub(crate) start_timeout: Duration,
     pub(crate) kubernetes_version: KubernetesVersion,
     pub(crate) pod_subnets: Vec<IpNet>,
@@ -129,6 +130,12 @@ impl MachineConfig {
     #[must_use]
     pub fn virtual_ip(&self) -> Option<&VirtualIp> {
         self.virtual_ip.as_ref()
+    }
+
+    /// Whether this node has a load balancer before the API servers.
+    #[must_use]
+    pub fn node_load_balancer(&self) -> bool {
+        self.node_load_balancer
     }
 
     /// How long a control plane's pod may take to start.

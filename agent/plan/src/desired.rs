@@ -86,8 +86,8 @@ pub struct Desired {
     pub leaves: Vec<Leaf>,
     /// containerd.
     pub runtime: Unit,
-    /// The load balancer of this node.
-    pub load_balancer: Unit,
+    /// The load balancer of this node; none where it has none.
+    pub load_balancer: Option<Unit>,
     /// Who holds the virtual IP; none where there is none to hold.
     pub virtual_ip: Option<Unit>,
     /// Where control planes are, as far as this machine remembers.
@@ -163,11 +163,8 @@ impl Desired {
                 "/etc/containerd/",
                 render::containerd(config),
             ),
-            load_balancer: Unit::new(
-                LOAD_BALANCER,
-                "/etc/haproxy/",
-                render::haproxy(config, facts),
-            ),
+            load_balancer: render::haproxy(config, facts)
+                .map(|files| Unit::new(LOAD_BALANCER, "/etc/haproxy/", files)),
             virtual_ip: render::keepalived(config, facts)
                 .map(|files| Unit::new(VIRTUAL_IP, "/etc/keepalived/", files)),
             control_planes: facts.control_planes.clone(),
@@ -237,8 +234,9 @@ impl Desired {
 
     /// Every unit that is looked at.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
-        let supervised = [&self.runtime, &self.load_balancer, &self.kubelet];
-        self.host.iter().chain(supervised).chain(&self.virtual_ip)
+        let supervised = [&self.runtime, &self.kubelet];
+        let units = self.host.iter().chain(supervised);
+        units.chain(&self.load_balancer).chain(&self.virtual_ip)
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) struct ClusterSection {
     /// Without it the endpoint is a machine's own address, a name, or an outside load balancer.
     #[serde(rename = "virtualIP")]
     pub(crate) virtual_ip: Option<VirtualIpSection>,
+    /// Whether every node has a load balancer before the API servers, on its loopback device, for kubelet
+    /// and kube-proxy. Without it: where there is a virtual IP. Of use wherever there are several control
+    /// planes; all machines of a cluster say the same.
+    pub(crate) node_load_balancer: Option<bool>,
     /// The Kubernetes version, for example `v1.20.2`; v1.20 to v1.37 are known.
     pub(crate) kubernetes_version: String,
     /// The cluster's address ranges and domain.

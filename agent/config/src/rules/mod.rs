@@ -77,6 +77,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         cluster_id: cluster.id,
         control_plane_endpoint: cluster.endpoint?,
         virtual_ip: cluster.virtual_ip,
+        node_load_balancer: cluster.node_load_balancer,
         start_timeout: cluster.start_timeout,
         kubernetes_version: version?,
         pod_subnets: cluster.pod_subnets,

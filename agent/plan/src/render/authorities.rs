@@ -3,7 +3,7 @@
 use machine_config::{CaPair, ClusterSecrets, MachineConfig, Role};
 
 use super::kubeconfig::bootstrap_kubeconfig;
-use super::{PKI, load_balancer_url};
+use super::{PKI, api_url};
 use crate::files::RenderedFile;
 
 /// With what a worker's kubelet asks for its first certificate.
@@ -58,7 +58,7 @@ fn worker(config: &MachineConfig, secrets: &ClusterSecrets) -> Vec<RenderedFile>
     if let Some(token) = &secrets.bootstrap_token {
         let text = bootstrap_kubeconfig(
             config.cluster_name(),
-            &load_balancer_url(),
+            &api_url(config),
             &secrets.kubernetes_ca.certificate,
             token,
         );

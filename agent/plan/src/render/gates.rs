@@ -105,6 +105,8 @@ pub const KUBELET_GRACEFUL_SHUTDOWN: Gate = since(21);
 pub const KUBELET_FAIL_CGROUP_V1: Gate = since(31);
 /// Both families may be given as `node-ip`.
 pub const KUBELET_TWO_NODE_IPS: Gate = since(21);
+/// The kubelet of a control plane asks the API server beside it, not the cluster's endpoint.
+pub const KUBELET_LOCAL_API_SERVER: Gate = since(33);
 
 // --- objects in the cluster ---
 

@@ -13,20 +13,27 @@ const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 /// Where it listens, on loopback alone.
 pub const LOAD_BALANCER_PORT: u16 = 7445;
 
-/// haproxy's configuration. Connections that exist outlive a change of this file.
+/// haproxy's configuration, where the node is to have one. Connections that exist outlive a change of
+/// this file.
 #[must_use]
-pub fn haproxy(config: &MachineConfig, facts: &HostFacts) -> Vec<RenderedFile> {
-    vec![RenderedFile::public(CONFIG, text(&servers(config, facts)))]
+pub fn haproxy(config: &MachineConfig, facts: &HostFacts) -> Option<Vec<RenderedFile>> {
+    let file = || RenderedFile::public(CONFIG, text(&servers(config, facts)));
+    config.node_load_balancer().then(|| vec![file()])
 }
 
-/// The API server where this node's clients find it.
+/// The API as this node's clients find it.
 #[must_use]
-pub fn load_balancer_url() -> String {
-    format!("https://127.0.0.1:{LOAD_BALANCER_PORT}")
+pub fn api_url(config: &MachineConfig) -> String {
+    match config.node_load_balancer() {
+        true => format!("https://127.0.0.1:{LOAD_BALANCER_PORT}"),
+        false => config.control_plane_endpoint().url(),
+    }
 }
 
 /// A worker asks all alike, and where the endpoint leads while it knows no other. A control plane
-/// keeps to its own API server, and asks the others while that is not ready.
+/// keeps to its own API server, and asks the others while that is not ready. The last of the list is
+/// asked without being checked, when no other is left: one that is too slow to be called ready may still
+/// answer.
 fn servers(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
     let control_planes = &facts.control_planes;
     let own = config.role().is_control_plane().then_some(facts.node_ip);
@@ -51,6 +58,14 @@ fn servers(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
         };
         servers.push(format!("endpoint {endpoint}{lookup}{backup}"));
     }
+    let last = match own {
+        Some(ip) => SocketAddr::new(ip, API_PORT).to_string(),
+        None => match endpoint.ip() {
+            Some(_) => endpoint.to_string(),
+            None => format!("{endpoint} init-addr none resolvers system"),
+        },
+    };
+    servers.push(format!("last {last} no-check backup"));
     servers
 }
 
@@ -70,7 +85,7 @@ defaults
     mode tcp
     log global
     timeout connect 1s
-    timeout check 2s
+    timeout check 3s
     timeout client 1h
     timeout server 1h
     retries 3
@@ -87,12 +102,11 @@ frontend kube-apiserver
 
 backend kube-apiserver
     balance leastconn
-    option allbackups
     option httpchk
     http-check send meth GET uri /readyz ver HTTP/1.1 hdr host kubernetes
     http-check expect rstatus ^(200|401|403)$
     default-server check check-ssl check-sni kubernetes check-alpn http/1.1 verify required \
-verifyhost kubernetes ca-file {PKI}/ca.crt inter 2s fastinter 500ms downinter 1s fall 2 rise 1 tcp-ut 10s
+verifyhost kubernetes ca-file {PKI}/ca.crt inter 3s fastinter 1s downinter 1s fall 2 rise 1 tcp-ut 10s
 "
     );
     for server in servers {

@@ -13,7 +13,7 @@ use machine_pki::{AuthorityKind, LeafRequest, Usage};
 use serde::Serialize;
 
 use super::organizations as groups;
-use super::{API_PORT, KUBERNETES, PKI, gates, load_balancer_url};
+use super::{API_PORT, KUBERNETES, PKI, api_url, gates};
 use crate::facts::HostFacts;
 
 /// A certificate that this node makes, signs and keeps.
@@ -189,8 +189,9 @@ fn api_server(config: &MachineConfig, facts: &HostFacts) -> LeafRequest {
         .ips
         .extend(config.service_subnets().first().and_then(first_address));
     names.add_endpoint(config);
-    // Through this node's load balancer.
-    names.add_loopback();
+    if config.node_load_balancer() {
+        names.add_loopback();
+    }
     names
         .ips
         .extend(config.virtual_ip().map(|wish| wish.address));
@@ -204,12 +205,21 @@ fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     // Controller manager and scheduler keep to the API server of their own version, beside them.
     let port = API_PORT;
     let local = format!("https://{}", std::net::SocketAddr::new(facts.node_ip, port));
-    // Also while the API server beside it is not ready.
-    let balanced = load_balancer_url();
+    // Through the load balancer also while the API server beside it is not ready.
+    let local_first = gates::KUBELET_LOCAL_API_SERVER.holds(version);
+    let kubelet_server = match local_first && !config.node_load_balancer() {
+        true => local.clone(),
+        false => api_url(config),
+    };
     let node = node_user(config.hostname().as_str());
     let mut table = vec![
         ("admin.conf", "kubernetes-admin", groups::ADMIN, &everyone),
-        ("kubelet.conf", node.as_str(), groups::NODES, &balanced),
+        (
+            "kubelet.conf",
+            node.as_str(),
+            groups::NODES,
+            &kubelet_server,
+        ),
         (
             "controller-manager.conf",
             "system:kube-controller-manager",

@@ -70,7 +70,7 @@ fn a_worker_gets_one_certificate_and_a_token() {
         files[1]
             .content
             .expose()
-            .contains("server: https://127.0.0.1:7445\n")
+            .contains("server: https://192.0.2.100:6443\n")
     );
     assert!(
         files[1]
@@ -94,13 +94,43 @@ fn the_all_powerful_kubeconfig_has_a_name_of_its_own_from_1_29() {
 }
 
 #[test]
-fn the_kubelet_asks_the_load_balancer_beside_it() {
+fn the_kubelet_asks_its_own_api_server_from_1_33() {
+    let server = |version| {
+        find(version, "kubelet.conf")
+            .unwrap()
+            .server()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(server("v1.32.0"), "https://192.0.2.100:6443");
+    assert_eq!(server("v1.33.0"), "https://192.0.2.10:6443");
+}
+
+#[test]
+fn the_kubelet_asks_the_load_balancer_where_there_is_one() {
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-    for version in ["v1.20.2", "v1.33.0"] {
-        let kubelet = find(version, "kubelet.conf").unwrap();
-        assert_eq!(kubelet.server(), Some("https://127.0.0.1:7445"));
-        let server = find(version, "apiserver").unwrap();
-        assert!(server.request.ips.contains(&loopback));
+    for (words, balanced) in [
+        ("virtualIP: { address: 192.0.2.100 }", true),
+        ("nodeLoadBalancer: true", true),
+        ("nodeLoadBalancer: false", false),
+    ] {
+        let text = format!(
+            "apiVersion: machined/v1\nkind: MachineConfig\n\
+             machine:\n  role: controlplane\n  hostname: n1\n\
+             cluster:\n  name: demo\n  id: 3f0c1d2e4b5a69788796a5b4c3d2e1f0\n  \
+             controlPlaneEndpoint: 192.0.2.100:6443\n  kubernetesVersion: v1.33.0\n  {words}\n"
+        );
+        let config = machine_config::read(text.as_bytes()).unwrap().config;
+        let leaves = leaves(&config, &facts());
+        let leaf = |name| leaves.iter().find(|leaf| leaf.name == name).unwrap();
+        let server = leaf("kubelet.conf").server();
+        assert_eq!(
+            server == Some("https://127.0.0.1:7445"),
+            balanced,
+            "{words}"
+        );
+        let named = leaf("apiserver").request.ips.contains(&loopback);
+        assert_eq!(named, balanced, "{words}");
     }
 }
 

@@ -35,7 +35,7 @@ pub use cni::cni;
 pub use containerd::containerd;
 pub use encryption::encryption;
 pub use etcd::{CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_DATA, EtcdWish, etcd_peer_url};
-pub use haproxy::{LOAD_BALANCER_PORT, haproxy, load_balancer_url};
+pub use haproxy::{LOAD_BALANCER_PORT, api_url, haproxy};
 pub use host::host;
 pub use images::EMBEDDED_BINARIES;
 pub use keepalived::{UNREADY_FILE, keepalived};

@@ -132,7 +132,7 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("service-account-signing-key-file", pki("sa.key"));
     args.set("service-cluster-ip-range", join(config.service_subnets()));
     // Told to end, it is unready at once and serves on until every load balancer has seen so.
-    args.set("shutdown-delay-duration", "5s");
+    args.set_if(config.node_load_balancer(), "shutdown-delay-duration", "5s");
     args.set("tls-cert-file", pki("apiserver.crt"));
     args.set("tls-private-key-file", pki("apiserver.key"));
 

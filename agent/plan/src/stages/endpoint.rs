@@ -15,12 +15,19 @@ use crate::verdict::Verdict;
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let desired = look.desired;
-    if let Some(addresses) = control_planes(look).filter(|known| *known != desired.control_planes) {
-        return Verdict::act(vec![Action::KeepControlPlanes { addresses }]);
+    // Who has neither needs to know nobody.
+    if desired.load_balancer.is_some() || desired.virtual_ip.is_some() {
+        let known = control_planes(look).filter(|known| *known != desired.control_planes);
+        if let Some(addresses) = known {
+            return Verdict::act(vec![Action::KeepControlPlanes { addresses }]);
+        }
     }
-    match units::reloaded(look, &desired.load_balancer) {
-        Verdict::Settled => {}
-        other => return other,
+    // One that an earlier document wanted stays for this boot: kubelet still asks there.
+    if let Some(unit) = &desired.load_balancer {
+        match units::reloaded(look, unit) {
+            Verdict::Settled => {}
+            other => return other,
+        }
     }
     match &desired.virtual_ip {
         Some(unit) => units::reloaded(look, unit),

@@ -52,13 +52,6 @@ const FLEXVOLUME: &str = "/usr is read-only, so flexvolume drivers cannot be put
 /// All of them.
 pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
-        files: &["kube-apiserver", "kube-apiserver from a registry"],
-        field: "spec.containers[kube-apiserver].command[shutdown-delay-duration]",
-        kubeadm: None,
-        ours: Some("5s"),
-        reason: "it serves on until load balancers have seen that it is not ready any more",
-    },
-    Difference {
         files: EVERY_POD,
         field: "metadata.uid",
         kubeadm: None,

@@ -69,7 +69,7 @@ pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
     let mut files = render::host(config);
     files.extend(render::containerd(config));
     files.extend(render::kubelet(config, &facts));
-    files.extend(render::haproxy(config, &facts));
+    files.extend(render::haproxy(config, &facts).into_iter().flatten());
     files.extend(render::keepalived(config, &facts).into_iter().flatten());
     if *config.network_addon() == NetworkAddon::Bridge {
         files.push(render::cni(config, config.pod_subnets()));

@@ -115,9 +115,7 @@ impl Machine {
                 board.emit("order", what, format!("{what} failed: {why}"));
                 // Pods may come again, and so may the virtual IP. An agent that ends before this says so in
                 // its next run.
-                if down
-                    && let Err(why) = hands.stay().await
-                {
+                if down && let Err(why) = hands.stay().await {
                     board.emit("order", "drain", why);
                 }
             }

@@ -7,7 +7,7 @@ use super::rbac::{account, cluster_binding, group, reader};
 use super::{JOINING_NODES, SYSTEM, config_map, service_account};
 use crate::render::images::{self, Program};
 use crate::render::static_pods::needs_dual_stack_gate;
-use crate::render::{join, load_balancer_url, to_yaml};
+use crate::render::{api_url, join, to_yaml};
 
 const NAME: &str = "kube-proxy";
 const DIRECTORY: &str = "/var/lib/kube-proxy";
@@ -50,10 +50,10 @@ fn configuration(config: &MachineConfig) -> Value {
         proxy["featureGates"] = json!({ "IPv6DualStack": true });
     }
     let account = "/var/run/secrets/kubernetes.io/serviceaccount";
-    // Only nodes of ours can run the image's own program, and each has a load balancer; kubeadm's run
-    // what a registry has.
+    // Only nodes of ours can run the image's own program, and each may have a load balancer; kubeadm's
+    // run what a registry has.
     let server = match config.component_source() {
-        ComponentSource::Embedded => load_balancer_url(),
+        ComponentSource::Embedded => api_url(config),
         ComponentSource::Registry(_) => config.control_plane_endpoint().url(),
     };
     let kubeconfig = json!({
