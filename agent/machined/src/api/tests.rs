@@ -332,7 +332,7 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
         (5, false, None, &["drain 5", "reboot"]),
         (5, true, None, &["reboot"]),
         (5, false, Some("no bus"), &["drain 5", "reboot", "stay"]),
-        (5, true, Some("no bus"), &["reboot"]),
+        (5, true, Some("no bus"), &["reboot", "stay"]),
     ] {
         let served = served().await;
         *served.hands.stuck.lock().unwrap() = stuck.map(str::to_owned);
