@@ -24,7 +24,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     let (bundle, config) = prepared(home)?;
     let enrolment = ("machined.enrolment".to_owned(), bundle);
     let spec = Spec {
-        name: "cp1".to_owned(),
+        name: "w1".to_owned(),
         credentials: vec![enrolment.clone()],
         shell: true,
         ..Spec::default()
@@ -37,7 +37,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
     };
 
     let mut machine = Machine::boot(&image, &shop, &first)?;
-    let node = format!("cp1={}", machine.api);
+    let node = format!("w1={}", machine.api);
     a_port_in_use(&mut machine)?;
     a_kubelet_that_does_not_start(home, &mut machine, &node, &config)?;
     a_full_disk(home, &mut machine, &node, &config)?;
@@ -51,7 +51,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
         ..spec.clone()
     };
     let mut machine = Machine::boot(&image, &shop, &back)?;
-    let node = format!("cp1={}", machine.api);
+    let node = format!("w1={}", machine.api);
     a_clock_and_a_generation_that_are_wrong(home, &mut machine, &node, &config)?;
 
     let ruin = "for f in /var/lib/machined/ledger/*.generation; do printf ruin >$f; done; sync";
@@ -62,7 +62,7 @@ fn faults_are_named_lose_nothing_and_end_with_their_cause() -> anyhow::Result<()
         ..spec
     };
     let mut machine = Machine::boot(&image, &shop, &ahead)?;
-    let node = format!("cp1={}", machine.api);
+    let node = format!("w1={}", machine.api);
     machine.console(
         "machined: state-unreadable ledger: this machine had a config",
         180,
@@ -109,24 +109,26 @@ fn prepared(home: &Path) -> anyhow::Result<(Vec<u8>, String)> {
         "10.0.2.15:6443",
         "--control-planes",
         "cp1",
+        "--workers",
+        "w1",
         "--node-subnets",
         "10.0.2.0/24",
         "-o",
         &folder,
     ];
     machinectl(home, &gen_config, 30)?;
-    let (secrets, bundle) = (at("demo/secrets.yaml"), at("cp1.enrolment"));
+    let (secrets, bundle) = (at("demo/secrets.yaml"), at("w1.enrolment"));
     let gen_enrolment = [
         "gen",
         "enrolment",
-        "cp1",
+        "w1",
         "--secrets",
         &secrets,
         "-o",
         &bundle,
     ];
     machinectl(home, &gen_enrolment, 30)?;
-    Ok((std::fs::read(bundle)?, at("demo/cp1.yaml")))
+    Ok((std::fs::read(bundle)?, at("demo/w1.yaml")))
 }
 
 // By the clock in maintenance nobody's certificate is valid any more; a month's is, and
@@ -204,7 +206,7 @@ fn a_kubelet_that_does_not_start(
     let bad = "  kubelet:\n    extraArgs:\n      - {name: no-such-flag, value: \"1\"}\n";
     let bad = changed(home, "bad-kubelet.yaml", config, bad)?;
     machinectl(home, &["apply-config", "-n", node, "-f", &bad], 60)?;
-    machine.console("cp1 serves the machine API, generation 1", 60)?;
+    machine.console("w1 serves the machine API, generation 1", 60)?;
     machine.console("machined: unit-crash-loop kubelet.service: ", 240)?;
     let words = [
         "unit-crash-loop kubelet.service",
@@ -264,7 +266,7 @@ fn a_clock_and_a_generation_that_are_wrong(
     node: &str,
     config: &str,
 ) -> anyhow::Result<()> {
-    machine.console("cp1 serves the machine API, generation 3", 180)?;
+    machine.console("w1 serves the machine API, generation 3", 180)?;
     machine.console("machined: state-unreadable ledger: ", 60)?;
     machine.console("machined: clock-wrong clock: ", 60)?;
     // Both ends' certificates are valid by the mended clock, or this would fail.
