@@ -5,6 +5,7 @@ use super::account::Account;
 use super::args;
 use super::draft::at;
 use super::input::{Item, Origin, Section};
+use crate::rules::is_start_timeout;
 
 /// The name of a cluster that kubeadm was told none for.
 const UNNAMED: &str = "kubernetes";
@@ -174,12 +175,7 @@ fn components(section: &mut Section, account: &mut Account) {
         let to = at(&["cluster", "apiServer"]);
         args::component(section, API_SERVER, &to, account);
         account.carry_list(section.take("certSANs"), &to.key("certSANs"));
-        account.leave_unless(
-            section.take("timeoutForControlPlane"),
-            &["4m0s", "4m", "240s"],
-            "is how long kubeadm waits; the agent never gives up",
-            "machinectl bootstrap --wait --timeout waits as long as you say",
-        );
+        start_timeout(section.take("timeoutForControlPlane"), account);
     });
     for (name, same) in [
         ("controllerManager", CONTROLLER_MANAGER),
@@ -189,6 +185,25 @@ fn components(section: &mut Section, account: &mut Account) {
         account.section(component, |account, section| {
             args::component(section, same, &at(&["cluster", name]), account);
         });
+    }
+}
+
+/// How long the API server may take to start, in kubeadm's older and newer words.
+pub(super) fn start_timeout(item: Option<Item>, account: &mut Account) {
+    let Some(item) = item.filter(|item| !item.is_empty()) else {
+        return;
+    };
+    let path = at(&["cluster", "apiServer", "timeoutForControlPlane"]);
+    match account.text(&item) {
+        Some(text) if text.is_empty() || is_start_timeout(&text) => {
+            account.carry(Some(item), path);
+        }
+        Some(_) => account.leave(
+            &item.origin,
+            "is not a duration from 1m to 1h, which the API server may take to start here",
+            "say one in cluster.apiServer.timeoutForControlPlane",
+        ),
+        None => {}
     }
 }
 

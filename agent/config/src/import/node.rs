@@ -19,8 +19,7 @@ const CONTAINERD: &[&str] = &[
 ];
 
 /// How long kubeadm waits for what, by default.
-const TIMEOUTS: [(&str, &str); 7] = [
-    ("controlPlaneComponentHealthCheck", "4m0s"),
+const TIMEOUTS: [(&str, &str); 6] = [
     ("discovery", "5m0s"),
     ("etcdAPICall", "2m0s"),
     ("kubeletHealthCheck", "4m0s"),
@@ -140,6 +139,7 @@ fn shared(section: &mut Section, role: Option<Role>, words: &Words, account: &mu
     );
     let timeouts = section.take("timeouts");
     account.section(timeouts, |account, section| {
+        cluster::start_timeout(section.take("controlPlaneComponentHealthCheck"), account);
         for (name, default) in TIMEOUTS {
             account.leave_unless(
                 section.take(name),

@@ -152,12 +152,20 @@ pub(super) fn judge(
 /// kubeadm's default.
 const START_TIMEOUT: Duration = Duration::from_secs(240);
 
+/// Whether a text is a time that the API server may take to start.
+pub(crate) fn is_start_timeout(text: &str) -> bool {
+    accepted_start_timeout(text).is_some()
+}
+
+fn accepted_start_timeout(text: &str) -> Option<Duration> {
+    duration::parse(text).filter(|time| (60..=3600).contains(&time.as_secs()))
+}
+
 fn start_timeout(text: Option<&str>, at: &Path, report: &mut Report<'_>) -> Duration {
     let Some(text) = text else {
         return START_TIMEOUT;
     };
-    let fits = |time: &Duration| (60..=3600).contains(&time.as_secs());
-    duration::parse(text).filter(fits).unwrap_or_else(|| {
+    accepted_start_timeout(text).unwrap_or_else(|| {
         let fault = Fault::new("is not a duration from 1m to 1h");
         report.value(at, fault.hint("for example 4m0s or 600s"));
         START_TIMEOUT

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::types::{Kubelet, Network};
 
 /// No address of the machine, and not the endpoint, may lie inside the ranges of pods or services:
-/// traffic to it would end up in the cluster.
+/// traffic to it would end up in the cluster. And none may be the one that control planes share.
 pub(super) fn judge(
     network: &Network,
     kubelet: &Kubelet,
@@ -33,13 +33,21 @@ pub(super) fn judge(
                     .hint(format!("change it, or cluster.networking.{name}"))
             })
     };
+    let moves = |ip: IpAddr| {
+        let virtual_ip = cluster.virtual_ip.as_ref()?;
+        (virtual_ip.address == ip).then(|| {
+            Fault::new(format!("{ip} is the virtual IP, which moves between machines"))
+                .hint("leave it out: who holds it has it besides its own address")
+        })
+    };
     let machine = Path::root().key("machine");
     let at = machine.key("network").key("interfaces");
     // Positions among the valid ones are positions in the document only while nothing is broken.
     if report.whole(&at) {
         for (index, interface) in network.interfaces.iter().enumerate() {
             for (position, address) in interface.addresses.iter().enumerate() {
-                if let Some(fault) = inside(address.addr()) {
+                let ip = address.addr();
+                if let Some(fault) = inside(ip).or_else(|| moves(ip)) {
                     report.value(&at.index(index).key("addresses").index(position), fault);
                 }
             }
@@ -48,7 +56,7 @@ pub(super) fn judge(
     families(network, kubelet, cluster, report);
     if let Some(ip) = kubelet.node_ip {
         let at = machine.key("kubelet").key("nodeIP");
-        if let Some(fault) = inside(ip) {
+        if let Some(fault) = inside(ip).or_else(|| moves(ip)) {
             report.value(&at, fault);
         } else if let [first, ..] = cluster.pod_subnets.as_slice()
             && !cluster

@@ -17,6 +17,7 @@ mod subnets;
 mod virtual_ip;
 mod volumes;
 
+pub(crate) use cluster::is_start_timeout;
 pub(crate) use manifests::holds_secret;
 pub(crate) use secrets::judge as secrets;
 
