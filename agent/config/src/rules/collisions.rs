@@ -36,8 +36,10 @@ pub(super) fn judge(
     let moves = |ip: IpAddr| {
         let virtual_ip = cluster.virtual_ip.as_ref()?;
         (virtual_ip.address == ip).then(|| {
-            Fault::new(format!("{ip} is the virtual IP, which moves between machines"))
-                .hint("leave it out: who holds it has it besides its own address")
+            Fault::new(format!(
+                "{ip} is the virtual IP, which moves between machines"
+            ))
+            .hint("leave it out: who holds it has it besides its own address")
         })
     };
     let machine = Path::root().key("machine");
