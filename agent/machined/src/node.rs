@@ -149,10 +149,15 @@ impl Node {
 
     /// One look: all probes at once, each with its own deadline.
     pub async fn observe(&self, entry: &Entry, desired: &Desired, facts: &HostFacts) -> Observed {
-        let units = futures_util::future::join_all(desired.units().map(|unit| async {
-            let seen = limited(self.systemd.unit(unit.name)).await;
-            (unit.name.to_owned(), with_inputs(unit.name, seen))
-        }));
+        let units = async {
+            let names: Vec<&str> = desired.units().map(|unit| unit.name).collect();
+            let listed = tokio::time::timeout(PROBE, self.systemd.units(&names)).await;
+            let listed = listed.unwrap_or_else(|_| vec![Probe::Unreadable(silent()); names.len()]);
+            let named = names.into_iter().zip(listed);
+            named
+                .map(|(name, seen)| (name.to_owned(), with_inputs(name, seen)))
+                .collect::<BTreeMap<_, _>>()
+        };
         let address = facts.node_ip;
         let access = Access::new(&entry.bundle.config, address);
         let api = async {
@@ -212,7 +217,7 @@ impl Node {
                 })
                 .collect(),
             leaves: certs::look(&desired.leaves, &entry.bundle, &self.leaves),
-            units: units.into_iter().collect::<BTreeMap<_, _>>(),
+            units,
             etcd_data,
             membership,
             members,
@@ -323,7 +328,11 @@ pub fn access(entry: &Entry) -> Access {
 async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {
     tokio::time::timeout(PROBE, probe)
         .await
-        .unwrap_or_else(|_| Probe::Unreadable(format!("no answer within {} s", PROBE.as_secs())))
+        .unwrap_or_else(|_| Probe::Unreadable(silent()))
+}
+
+fn silent() -> String {
+    format!("no answer within {} s", PROBE.as_secs())
 }
 
 fn with_inputs(

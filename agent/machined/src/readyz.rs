@@ -58,17 +58,17 @@ async fn ready(wish: &Wish, kept: &mut Option<Client>) -> bool {
         return false;
     };
     let asked = tokio::time::timeout(wish.patience, client.check("/readyz")).await;
-    let ready = match asked {
+    match asked {
         Ok(Ok(())) => true,
-        // It serves, though not strangers.
+        // It serves, though not strangers. What is not ready yet is asked on the same connection again:
+        // another handshake each time is what a server that starts can least do with.
         Ok(Err(Error::Refused { code, .. })) => matches!(code, 401 | 403),
-        _ => false,
-    };
-    if !ready {
-        // The authority may be another by now.
-        *kept = None;
+        _ => {
+            // The authority may be another by now.
+            *kept = None;
+            false
+        }
     }
-    ready
 }
 
 fn client(server: SocketAddr) -> Option<Client> {

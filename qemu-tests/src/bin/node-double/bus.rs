@@ -106,6 +106,21 @@ impl Login {
     }
 }
 
+/// As `ListUnitsByNames` gives them: name, description, load, active and sub state, what it follows, its
+/// object, and its job's number, type and object.
+type Listed = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+
 struct Manager(Units, Services);
 
 impl Manager {
@@ -157,6 +172,31 @@ impl Manager {
         server.at(path.clone(), view()).await?;
         server.at(path.clone(), Service(view())).await?;
         Ok(path)
+    }
+
+    async fn list_units_by_names(
+        &self,
+        names: Vec<String>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> fdo::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for name in names {
+            let path = self.load_unit(name.clone(), server).await?;
+            let view = View(self.0.clone(), name.clone());
+            listed.push((
+                name,
+                String::new(),
+                view.load_state().to_owned(),
+                view.active_state().to_owned(),
+                view.sub_state().to_owned(),
+                String::new(),
+                path.clone(),
+                0,
+                String::new(),
+                path,
+            ));
+        }
+        Ok(listed)
     }
 
     async fn start_unit(

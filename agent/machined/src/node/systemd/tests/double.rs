@@ -178,6 +178,21 @@ async fn tell(connection: Connection, ended: Vec<Ended>) {
     }
 }
 
+/// As `ListUnitsByNames` gives them: name, description, load, active and sub state, what it follows, its
+/// object, and its job's number, type and object.
+type Listed = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+
 struct Manager(Shared);
 
 #[derive(Debug, zbus::DBusError)]
@@ -246,6 +261,31 @@ impl Manager {
         server.at(path(&name), view()).await?;
         server.at(path(&name), Service(view())).await?;
         Ok(path(&name))
+    }
+
+    async fn list_units_by_names(
+        &self,
+        names: Vec<String>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> fdo::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for name in names {
+            let path = self.load_unit(name.clone(), server).await?;
+            let view = View(Arc::clone(&self.0), name.clone());
+            listed.push((
+                name,
+                String::new(),
+                view.load_state().to_owned(),
+                view.active_state().to_owned(),
+                view.sub_state().to_owned(),
+                String::new(),
+                path.clone(),
+                0,
+                String::new(),
+                path,
+            ));
+        }
+        Ok(listed)
     }
 
     async fn start_unit(
