@@ -62,6 +62,7 @@ impl Bundle {
             signing,
             secrets.bootstrap_token.as_ref(),
             secrets.encryption_key.as_ref(),
+            secrets.external_etcd.as_ref().map(|client| &client.key),
         ];
         for secret in keys.chain(others.into_iter().flatten()) {
             let lines = secret.expose().lines().map(str::trim);

@@ -14,7 +14,9 @@ use machine_pki::{
 };
 
 use crate::problem::Problems;
-use crate::secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, ServiceAccount};
+use crate::secrets::{
+    CaPair, ClusterSecrets, EtcdClient, MACHINE_GROUP, MachineIdentity, ServiceAccount,
+};
 use crate::types::Role;
 use crate::write::Writer;
 
@@ -47,6 +49,9 @@ pub struct ClusterDescription {
     pub node_subnets: Vec<String>,
     /// An address that control planes hold by turns; the endpoint leads to it.
     pub virtual_ip: Option<String>,
+    /// Where an etcd outside the cluster serves clients, `https://host:port` each; empty: control
+    /// planes run members of their own.
+    pub etcd_endpoints: Vec<String>,
 }
 
 /// One machine.
@@ -112,6 +117,17 @@ pub enum GenerateError {
 /// # Errors
 /// If the operating system gives no random bytes, or `now` fits no certificate.
 pub fn secrets(now: SystemTime) -> Result<Secret, GenerateError> {
+    secrets_with(None, now)
+}
+
+/// The same of a cluster whose etcd is outside of it, where a client of that is given.
+///
+/// # Errors
+/// As [`secrets`].
+pub fn secrets_with(
+    external_etcd: Option<EtcdClient>,
+    now: SystemTime,
+) -> Result<Secret, GenerateError> {
     let ca = |kind| -> Result<CaPair, PkiError> {
         let authority = Authority::generate(kind, now)?;
         Ok(CaPair {
@@ -124,6 +140,7 @@ pub fn secrets(now: SystemTime) -> Result<Secret, GenerateError> {
         machine_ca: ca(AuthorityKind::Machine)?,
         kubernetes_ca: ca(AuthorityKind::Kubernetes)?,
         etcd_ca: Some(ca(AuthorityKind::Etcd)?),
+        external_etcd,
         front_proxy_ca: Some(ca(AuthorityKind::FrontProxy)?),
         service_account: Some(ServiceAccount {
             key: Some(signing.key.clone()),
@@ -147,7 +164,10 @@ pub fn documents(
 ) -> Result<Vec<NodeDocuments>, GenerateError> {
     let id = &cluster_id(secrets)?;
     let authority = authority(secrets)?;
-    let full = write_secrets(secrets);
+    let full = write_secrets(&control_planes_part(
+        secrets,
+        !cluster.etcd_endpoints.is_empty(),
+    )?);
     let mut bare = workers_part(secrets);
     let mut names = BTreeSet::new();
     let mut checked = BTreeSet::new();
@@ -218,7 +238,8 @@ pub fn with_secrets(
     let hostname = bundle.config.hostname().to_string();
     let role = bundle.config.role();
     let part = if role.is_control_plane() {
-        write_secrets(secrets)
+        let external = bundle.config.external_etcd().is_some();
+        write_secrets(&control_planes_part(secrets, external)?)
     } else {
         let sans = bundle.config.cert_sans().iter().map(ToString::to_string);
         let sans = sans.collect::<Vec<_>>();
@@ -254,7 +275,7 @@ fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
         Some("machineCA.key")
     } else if keyless(Some(&secrets.kubernetes_ca)) {
         Some("kubernetesCA.key")
-    } else if keyless(secrets.etcd_ca.as_ref()) {
+    } else if keyless(secrets.etcd_ca.as_ref()) && secrets.external_etcd.is_none() {
         Some("etcdCA.key")
     } else if keyless(secrets.front_proxy_ca.as_ref()) {
         Some("frontProxyCA.key")
@@ -298,6 +319,25 @@ fn identity(
     })
 }
 
+/// What every control plane machine holds: all but what another etcd than theirs would need.
+fn control_planes_part(
+    secrets: &ClusterSecrets,
+    external_etcd: bool,
+) -> Result<ClusterSecrets, GenerateError> {
+    let mut part = secrets.clone();
+    let missing = if external_etcd {
+        part.etcd_ca = None;
+        part.external_etcd.is_none().then_some("externalEtcd")
+    } else {
+        part.external_etcd = None;
+        part.etcd_ca.is_none().then_some("etcdCA")
+    };
+    match missing {
+        Some(missing) => Err(GenerateError::Incomplete { missing }),
+        None => Ok(part),
+    }
+}
+
 /// What every worker may hold: two certificates to trust, and the token its kubelet begins with.
 fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
     let public = |ca: &CaPair| CaPair {
@@ -308,6 +348,7 @@ fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
         machine_ca: public(&secrets.machine_ca),
         kubernetes_ca: public(&secrets.kubernetes_ca),
         etcd_ca: None,
+        external_etcd: None,
         front_proxy_ca: None,
         service_account: None,
         machine_identity: None,
@@ -331,6 +372,12 @@ fn write_secrets(secrets: &ClusterSecrets) -> Secret {
         if let Some(key) = &ca.key {
             out.text(2, "key", key.expose());
         }
+    }
+    if let Some(client) = &secrets.external_etcd {
+        out.section(0, "externalEtcd");
+        out.text(2, "ca", &client.ca);
+        out.text(2, "certificate", &client.certificate);
+        out.text(2, "key", client.key.expose());
     }
     if let Some(pair) = &secrets.service_account {
         out.section(0, "serviceAccount");
@@ -388,6 +435,11 @@ fn write_config(cluster: &ClusterDescription, node: &NodeDescription, id: &str) 
     if !cluster.cert_sans.is_empty() {
         out.section(2, "apiServer");
         out.list(4, "certSANs", &cluster.cert_sans);
+    }
+    if !cluster.etcd_endpoints.is_empty() {
+        out.section(2, "etcd");
+        out.section(4, "external");
+        out.list(6, "endpoints", &cluster.etcd_endpoints);
     }
     if let Some(addon) = &cluster.network_addon {
         out.section(2, "networkAddon");

@@ -27,6 +27,7 @@ mod stream;
 mod structure;
 mod suggest;
 pub mod types;
+mod warnings;
 mod write;
 mod yaml;
 
@@ -37,9 +38,12 @@ pub use problem::{Fault, Problem, Problems};
 pub use read::{LARGEST, read, read_secrets};
 pub use reference::reference_markdown;
 pub use schema::json_schema;
-pub use secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, ServiceAccount};
+pub use secrets::{
+    CaPair, ClusterSecrets, EtcdClient, MACHINE_GROUP, MachineIdentity, ServiceAccount,
+};
 pub use types::{
     Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, HostVolume,
     Hostname, Interface, InterfaceSelector, Kubelet, KubernetesVersion, Mirror, Network,
     NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect, VirtualIp,
 };
+pub use warnings::{members as members_warning, warnings};

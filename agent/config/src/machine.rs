@@ -37,6 +37,7 @@ pub struct MachineConfig {
     pub(crate) controller_manager: Component,
     pub(crate) scheduler: Component,
     pub(crate) etcd: Component,
+    pub(crate) external_etcd: Option<Vec<Endpoint>>,
     pub(crate) network_addon: NetworkAddon,
     pub(crate) extra_manifests: Vec<String>,
     pub(crate) component_source: ComponentSource,
@@ -190,6 +191,13 @@ impl MachineConfig {
     #[must_use]
     pub fn etcd(&self) -> &Component {
         &self.etcd
+    }
+
+    /// Where the members of an etcd outside the cluster serve clients; none where control planes have
+    /// members of their own.
+    #[must_use]
+    pub fn external_etcd(&self) -> Option<&[Endpoint]> {
+        self.external_etcd.as_deref()
     }
 
     /// How pods reach each other.

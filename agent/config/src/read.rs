@@ -31,13 +31,16 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, Problems> {
     let text = text(bytes)?;
     let mut stream = Stream::parse(text);
     let (mut config, mut secrets, mut hidden) = (None, None, Vec::new());
-    let (mut role, mut hostname) = (None, None);
+    let mut holder = rules::Holder::default();
     let machine = stream.take(MACHINE_CONFIG);
     if let Some(node) = &machine {
         let mut report = Report::new(node);
         let found: (_, MachineDocument) = shape(node, MACHINE_CONFIG, &mut report);
-        role = rules::role(&found.1, &report);
-        hostname = rules::hostname(&found.1, &report);
+        holder = rules::Holder {
+            role: rules::role(&found.1, &report),
+            hostname: rules::hostname(&found.1, &report),
+            external_etcd: rules::external_etcd(&found.1, &report),
+        };
         config = rules::machine(found.1, &mut report);
         stream.absorb(report);
     } else if stream.problems.is_empty() {
@@ -51,7 +54,7 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, Problems> {
         let mut report = Report::new(&node);
         let (structure, document): (Structure, SecretsDocument) =
             shape(&node, CLUSTER_SECRETS, &mut report);
-        secrets = rules::secrets(document, role, hostname.as_deref(), &mut report);
+        secrets = rules::secrets(document, &holder, &mut report);
         hidden.extend(structure.secrets);
         stream.absorb(report);
     }
@@ -92,7 +95,11 @@ pub fn read_secrets(bytes: &[u8]) -> Result<ClusterSecrets, Problems> {
     };
     let mut report = Report::new(&node);
     let (_, document): (Structure, SecretsDocument) = shape(&node, CLUSTER_SECRETS, &mut report);
-    let secrets = rules::secrets(document, Some(Role::ControlPlane), None, &mut report);
+    let holder = rules::Holder {
+        role: Some(Role::ControlPlane),
+        ..rules::Holder::default()
+    };
+    let secrets = rules::secrets(document, &holder, &mut report);
     stream.absorb(report);
     stream.finish()?;
     secrets.ok_or_else(unexplained)

@@ -13,8 +13,12 @@ pub struct ClusterSecrets {
     pub machine_ca: CaPair,
     /// The authority of the Kubernetes API.
     pub kubernetes_ca: CaPair,
-    /// The authority of etcd; always there on a control plane machine, never on a worker.
+    /// The authority of etcd; on a control plane machine there unless etcd is external, never on a
+    /// worker.
     pub etcd_ca: Option<CaPair>,
+    /// What API servers show an external etcd; on a control plane machine there if etcd is external,
+    /// never on a worker.
+    pub external_etcd: Option<EtcdClient>,
     /// The authority of aggregation clients; as `etcd_ca`.
     pub front_proxy_ca: Option<CaPair>,
     /// The key pair of service account tokens; as `etcd_ca`.
@@ -34,6 +38,17 @@ pub struct CaPair {
     pub certificate: String,
     /// The private key, PEM; always there on a control plane machine, never on a worker.
     pub key: Option<Secret>,
+}
+
+/// What makes a client of an etcd that somebody else runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EtcdClient {
+    /// The certificate of the authority that vouches for its servers, PEM.
+    pub ca: String,
+    /// The client certificate, PEM.
+    pub certificate: String,
+    /// The private key, PEM.
+    pub key: Secret,
 }
 
 /// A worker's certificate in its own name, with its key.

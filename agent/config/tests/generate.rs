@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use machine_config::generate::{
-    ClusterDescription, GenerateError, NodeDescription, documents, secrets,
+    ClusterDescription, GenerateError, NodeDescription, documents, secrets, secrets_with,
 };
 use machine_config::{NetworkAddon, Role, read, read_secrets};
 
@@ -186,4 +186,62 @@ fn an_identity_is_one_machines_own() {
         problems.contains("machineIdentity: is for workers"),
         "{problems}"
     );
+}
+
+#[test]
+fn an_external_etcd_gets_a_client_and_no_authority() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/documents/accepted/external-etcd.yaml"
+    );
+    let bundle = read(&std::fs::read(path).unwrap()).unwrap();
+    let urls = bundle.config.external_etcd().unwrap().iter();
+    let urls: Vec<_> = urls.map(|endpoint| endpoint.url()).collect();
+    assert_eq!(
+        urls,
+        [
+            "https://10.0.2.21:2379",
+            "https://etcd.example:2379",
+            "https://[fd00::21]:12379"
+        ]
+    );
+    let client = bundle.secrets.as_ref().unwrap().external_etcd.clone();
+    let redacted = bundle.redacted();
+    let key = client.as_ref().unwrap().key.expose().to_owned();
+    let line = key.lines().nth(1).unwrap();
+    assert!(!redacted.contains(line) && redacted.contains("externalEtcd"));
+
+    let text = secrets_with(client.clone(), SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    assert!(cluster.etcd_ca.is_some(), "a cluster's own may hold both");
+    let of_its_own = demo(vec![
+        node("cp1", Role::ControlPlane),
+        node("w1", Role::Worker),
+    ]);
+    let of_another = ClusterDescription {
+        etcd_endpoints: urls,
+        ..of_its_own.clone()
+    };
+    for (description, external) in [(&of_its_own, false), (&of_another, true)] {
+        let made = documents(description, &cluster, SystemTime::now()).unwrap();
+        let [cp, worker] = made.as_slice() else {
+            panic!("{} streams", made.len())
+        };
+        let cp = read(cp.stream().expose().as_bytes()).unwrap();
+        assert_eq!(cp.config.external_etcd().is_some(), external);
+        let held = cp.secrets.unwrap();
+        assert_eq!(held.etcd_ca.is_none(), external);
+        assert_eq!(held.external_etcd.is_some(), external);
+        let worker = read(worker.stream().expose().as_bytes()).unwrap();
+        let held = worker.secrets.unwrap();
+        assert!(held.etcd_ca.is_none() && held.external_etcd.is_none());
+    }
+    let without = secrets(SystemTime::now()).unwrap();
+    let without = read_secrets(without.expose().as_bytes()).unwrap();
+    assert!(matches!(
+        documents(&of_another, &without, SystemTime::now()),
+        Err(GenerateError::Incomplete {
+            missing: "externalEtcd"
+        })
+    ));
 }

@@ -49,7 +49,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Cluster", r#"{"scheduler":{"extraVolumes":[{"name":"$","hostPath":"/$","mountPath":"/$"}]}}"#),
     ("Cluster", r#"{"etcd":{"local":{"dataDir":"/$","imageTag":"$","imageRepository":"$","serverCertSANs":["$"],"peerCertSANs":["$"]}}}"#),
     ("Cluster", r#"{"etcd":{"local":{"extraArgs":{"v":"$","name":"$","data-dir":"/$"},"extraEnvs":[{"name":"$"}]}}}"#),
-    ("Cluster", r#"{"etcd":{"external":{"endpoints":["$"],"caFile":"/$","certFile":"/$","keyFile":"/$"}}}"#),
+    ("Cluster", r#"{"etcd":{"external":{"endpoints":["https://$.example:2379"],"caFile":"/$","certFile":"/$","keyFile":"/$"}}}"#),
     ("Kubelet", r#"{"maxPods":"%","registryPullQPS":"%","logging":{"verbosity":"%","format":"$"}}"#),
     ("Kubelet", r#"{"evictionHard":{"memory.available":"$","nodefs.available":"$"}}"#),
     ("Kubelet", r#"{"featureGates":{"Odd":true},"failSwapOn":false}"#),

@@ -596,3 +596,72 @@ fn a_further_worker_needs_the_clusters_secrets_and_leaves_its_context_whole() {
     );
     assert!(!err.contains("remove"), "{err}");
 }
+
+#[test]
+fn an_etcd_outside_the_cluster_is_named_and_its_client_is_part_of_the_secrets() {
+    let home = home();
+    let now = std::time::SystemTime::now();
+    let authority =
+        machine_pki::Authority::generate(machine_pki::AuthorityKind::Etcd, now).unwrap();
+    let request = machine_pki::LeafRequest {
+        common_name: "client".to_owned(),
+        organizations: Vec::new(),
+        usage: machine_pki::Usage::Client,
+        dns: [].into(),
+        ips: [].into(),
+        lifetime: std::time::Duration::from_secs(3600),
+    };
+    let issued = authority.issue(&request, now).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    put("ca", authority.certificate_pem());
+    put("crt", &issued.certificate_pem);
+    put("key", issued.key.expose());
+    let secrets = ["--etcd-ca", "ca", "--etcd-certificate", "crt", "--etcd-key"];
+    let secrets = |key| [&["gen", "secrets"], &secrets[..], &[key]].concat();
+    let (code, _, err) = run(&home, &secrets("crt"));
+    assert!(code == 2 && err.contains("externalEtcd.key"), "{err}");
+    good(&home, &secrets("key"));
+    let words = [
+        "gen",
+        "config",
+        "--name=demo",
+        "--endpoint=10.0.2.15",
+        "--control-planes=cp1",
+        "--no-context",
+        "--secrets=secrets.yaml",
+    ];
+    let endpoints = "--etcd-endpoints=https://192.0.2.21:2379,https://192.0.2.22:2379";
+    let (code, _, err) = run(&home, &[&words[..], &[endpoints]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("warning: 2 members of etcd"), "{err}");
+    let made = std::fs::read_to_string(home.path().join("demo/cp1.yaml")).unwrap();
+    assert!(made.contains("externalEtcd:") && !made.contains("etcdCA:"));
+    let (code, out, err) = run(&home, &["validate", "demo/cp1.yaml"]);
+    assert!(code == 0 && out.contains("valid"), "{err}");
+    assert!(err.contains("warning: demo/cp1.yaml: 2 members"), "{err}");
+
+    // Not of the secrets of a cluster that has none.
+    good(&home, &["gen", "secrets", "-o", "own.yaml"]);
+    let words = words.map(|word| {
+        word.replace("secrets.yaml", "own.yaml")
+            .replace("demo", "own")
+    });
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (code, _, err) = run(&home, &[&words[..], &[endpoints]].concat());
+    assert!(
+        code == 2 && err.contains("externalEtcd is missing"),
+        "{err}"
+    );
+    assert!(err.contains("gen secrets --etcd-ca"), "{err}");
+    let even = "--control-planes=a,b";
+    let new = [
+        "gen",
+        "config",
+        "--name=even",
+        "--virtual-ip=192.0.2.9",
+        "--no-context",
+        even,
+    ];
+    let (code, _, err) = run(&home, &new);
+    assert!(code == 0 && err.contains("warning: 2 members"), "{err}");
+}

@@ -340,6 +340,11 @@ impl api::Hands for Hands {
                     kept.id
                 ));
             }
+            let entry = self.ledger.current();
+            if entry.is_some_and(|entry| entry.bundle.config.external_etcd().is_some()) {
+                // What is in its own folder is not its cluster's.
+                return self.nobody_has_begun().await;
+            }
             match files::has_etcd_member() {
                 Probe::Absent => self.nobody_has_begun().await,
                 Probe::Seen(()) => Err("this machine's etcd has data already: \

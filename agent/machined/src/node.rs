@@ -167,8 +167,19 @@ impl Node {
             }
         };
         let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
+        let order = self.ledger.bootstrap_order();
+        let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
+        let ordered = order_is(OrderState::Ordered);
+        // Whether there is a cluster, where no member of etcd could tell.
+        let unknown = desired.external_etcd && desired.control_planes.is_empty() && !ordered;
         let endpoint = async {
             match (desired.role, &entry.bundle.secrets) {
+                (Role::ControlPlane, Some(secrets)) if unknown => {
+                    match endpoint::answers(&entry.bundle.config, secrets).await {
+                        true => Probe::Seen(()),
+                        false => Probe::Absent,
+                    }
+                }
                 (Role::Worker, Some(secrets)) if certificate.seen().is_none() => {
                     match endpoint::answers(&entry.bundle.config, secrets).await {
                         true => {
@@ -184,9 +195,6 @@ impl Node {
         let node = limited(self.kube.node(&access, &desired.hostname));
         let peers = limited(self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
-        let order = self.ledger.bootstrap_order();
-        let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
-        let ordered = order_is(OrderState::Ordered);
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
             let health = etcd::health(desired, address).await;

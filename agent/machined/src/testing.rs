@@ -3,6 +3,7 @@
 
 pub(crate) mod api_server;
 pub(crate) mod control_plane;
+pub(crate) mod external_etcd;
 pub(crate) mod joiner;
 
 use std::fs::File;

@@ -94,6 +94,8 @@ pub struct Desired {
     pub control_planes: Vec<IpAddr>,
     /// kubelet.
     pub kubelet: Unit,
+    /// This control plane's etcd is somebody else's: no machine of the cluster has a member.
+    pub external_etcd: bool,
     /// etcd's manifest, written only where a cluster may start or exists.
     pub etcd: Option<RenderedFile>,
     /// Manifests that are as right once etcd has begun: the last one is written then, the others are
@@ -130,6 +132,7 @@ impl Desired {
     ) -> Self {
         let hostname = config.hostname().to_string();
         let control_plane = config.role().is_control_plane();
+        let external_etcd = control_plane && config.external_etcd().is_some();
         let encryption = render::encryption(secrets).filter(|_| control_plane);
         let mut pods = Vec::new();
         if control_plane {
@@ -176,7 +179,8 @@ impl Desired {
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
-            etcd_begun: match control_plane {
+            external_etcd,
+            etcd_begun: match control_plane && !external_etcd {
                 true => {
                     let first = EtcdWish::New {
                         name: hostname.clone(),

@@ -166,7 +166,8 @@ pub struct Observed {
     pub bootstrap_done: bool,
     /// The local API server's `/readyz`: `Absent` is nobody listens.
     pub api_server: Probe<()>,
-    /// On a worker that has not joined: whether the cluster's endpoint answers.
+    /// Whether the cluster's endpoint answers: on a worker that has not joined, and on a control plane
+    /// with an external etcd that has no API server yet.
     pub endpoint: Probe<()>,
     /// On a worker: its kubelet's certificate. `Unreadable` is that no control
     /// plane machine signs one.

@@ -214,6 +214,7 @@ impl Cluster {
             machine_ca: pair(AuthorityKind::Machine),
             kubernetes_ca: pair(AuthorityKind::Kubernetes),
             etcd_ca: Some(pair(AuthorityKind::Etcd)),
+            external_etcd: None,
             front_proxy_ca: Some(pair(AuthorityKind::FrontProxy)),
             service_account: Some(ServiceAccount {
                 key: Some(account.key),

@@ -157,6 +157,19 @@ pub(crate) struct EtcdSection {
     /// Further DNS names and IP addresses of etcd's peer certificate.
     #[serde(rename = "peerCertSANs")]
     pub(crate) peer_cert_sans: Vec<String>,
+    /// An etcd that somebody else runs. No machine of the cluster has a member of its own then, and
+    /// what members get beyond their defaults is refused.
+    pub(crate) external: Option<ExternalEtcdSection>,
+}
+
+/// An etcd outside the cluster's machines. What the API servers prove themselves by to it is
+/// `externalEtcd` of the `ClusterSecrets`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ExternalEtcd")]
+pub(crate) struct ExternalEtcdSection {
+    /// Where its members serve clients, each `https://host:port`.
+    pub(crate) endpoints: Vec<String>,
 }
 
 /// A host path mounted into a component's pod.

@@ -29,9 +29,12 @@ pub(crate) struct SecretsDocument {
     /// The authority of the Kubernetes API.
     #[serde(rename = "kubernetesCA")]
     pub(crate) kubernetes_ca: CaSection,
-    /// The authority of etcd's servers, peers and clients.
+    /// The authority of etcd's servers, peers and clients. Not wanted with `cluster.etcd.external`.
     #[serde(rename = "etcdCA")]
     pub(crate) etcd_ca: Option<CaSection>,
+    /// What API servers need to be clients of an etcd outside the cluster. Required on a control plane
+    /// machine with `cluster.etcd.external`, refused on any other.
+    pub(crate) external_etcd: Option<EtcdClientSection>,
     /// The authority of the API server's aggregation clients.
     #[serde(rename = "frontProxyCA")]
     pub(crate) front_proxy_ca: Option<CaSection>,
@@ -57,6 +60,20 @@ pub(crate) struct IdentitySection {
     /// The certificate, PEM, signed by `machineCA`; its common name is the machine's hostname.
     pub(crate) certificate: String,
     /// Its private key, PEM (PKCS#8).
+    #[schemars(with = "String", extend("writeOnly" = true))]
+    pub(crate) key: Secret,
+}
+
+/// What API servers need to be clients of an etcd outside the cluster. Its operator gives it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ExternalEtcdClient")]
+pub(crate) struct EtcdClientSection {
+    /// The certificate of the authority that vouches for that etcd's servers, PEM.
+    pub(crate) ca: String,
+    /// The client certificate, PEM.
+    pub(crate) certificate: String,
+    /// Its private key, PEM.
     #[schemars(with = "String", extend("writeOnly" = true))]
     pub(crate) key: Secret,
 }

@@ -211,6 +211,33 @@ const OWN_ETCD_IMAGE: &str = "etcd is the machine image's own, or of the registr
 
 fn etcd(section: &mut Section, account: &mut Account) {
     let to = at(&["cluster", "etcd"]);
+    let external = section.take("external").filter(|item| !item.is_empty());
+    if external.is_some() {
+        account.leave_unless(
+            section.take("local"),
+            &[],
+            "is for members of the machines' own, and etcd.external says that there are none",
+            "remove one of the two",
+        );
+    }
+    account.section(external, |account, section| {
+        let endpoints = to.key("external").key("endpoints");
+        account.carry_list(section.take("endpoints"), &endpoints);
+        account.leave_unless(
+            section.take("httpEndpoints"),
+            &[],
+            "etcd is asked over TLS alone",
+            "use the endpoints that want a certificate",
+        );
+        for name in ["caFile", "certFile", "keyFile"] {
+            account.leave_unless(
+                section.take(name),
+                &[],
+                "is a file of another machine: what is in it belongs to externalEtcd of the secrets",
+                "machinectl gen secrets --etcd-ca FILE --etcd-certificate FILE --etcd-key FILE",
+            );
+        }
+    });
     let local = section.take("local");
     account.section(local, |account, section| {
         args::component(section, ETCD, &to, account);
@@ -229,17 +256,6 @@ fn etcd(section: &mut Section, account: &mut Account) {
                 &[],
                 OWN_ETCD_IMAGE,
                 "use --image for a registry",
-            );
-        }
-    });
-    let external = section.take("external");
-    account.section(external, |account, section| {
-        for name in ["endpoints", "httpEndpoints", "caFile", "certFile", "keyFile"] {
-            account.leave_unless(
-                section.take(name),
-                &[],
-                "etcd outside the cluster's own machines is not supported: each control plane machine runs a member",
-                "take a snapshot of that etcd if its data matters",
             );
         }
     });

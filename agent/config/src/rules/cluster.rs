@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::args::{self, Program};
-use super::{duration, manifests, runtime, subnets, virtual_ip, volumes};
+use super::{duration, etcd, manifests, runtime, subnets, virtual_ip, volumes};
 use crate::document::{ClusterSection, NetworkAddonKind, VolumeSection};
 use crate::path::Path;
 use crate::problem::Fault;
@@ -30,6 +30,7 @@ pub(super) struct Cluster {
     pub(super) controller_manager: Component,
     pub(super) scheduler: Component,
     pub(super) etcd: Component,
+    pub(super) external_etcd: Option<Vec<Endpoint>>,
     pub(super) network_addon: NetworkAddon,
     pub(super) extra_manifests: Vec<String>,
     pub(super) component_source: Option<ComponentSource>,
@@ -90,19 +91,20 @@ pub(super) fn judge(
     );
     let scheduler = plain(section.scheduler, Program::Scheduler, "scheduler");
     let etcd_at = at.key("etcd");
-    let etcd = section.etcd;
+    let member = section.etcd;
+    let external_etcd = etcd::external(&member, &etcd_at, report);
     let mut etcd_component = component(
-        etcd.extra_args,
-        etcd.extra_volumes,
+        member.extra_args,
+        member.extra_volumes,
         Program::Etcd,
         &etcd_at,
         version,
         report,
     );
     etcd_component.server_cert_sans =
-        report.parse_all(&etcd_at.key("serverCertSANs"), &etcd.server_cert_sans);
+        report.parse_all(&etcd_at.key("serverCertSANs"), &member.server_cert_sans);
     etcd_component.peer_cert_sans =
-        report.parse_all(&etcd_at.key("peerCertSANs"), &etcd.peer_cert_sans);
+        report.parse_all(&etcd_at.key("peerCertSANs"), &member.peer_cert_sans);
 
     let (pod_subnets, service_subnets) = subnets::judge(
         &section.networking,
@@ -142,6 +144,7 @@ pub(super) fn judge(
         controller_manager,
         scheduler,
         etcd: etcd_component,
+        external_etcd,
         network_addon,
         extra_manifests: section.extra_manifests,
         component_source,

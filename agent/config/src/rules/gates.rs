@@ -192,7 +192,7 @@ const CERTIFICATES: &str = "certificates and kubeconfigs are the agent's";
 /// Owned flags by program.
 #[rustfmt::skip]
 pub(super) const OWNED: &[Owned] = &[
-    Owned { programs: &[ApiServer], instead: "the agent knows etcd's members",
+    Owned { programs: &[ApiServer], instead: "the agent knows etcd's members; cluster.etcd.external names another etcd",
         flags: &["etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile"] },
     Owned { programs: &[ApiServer], instead: CERTIFICATES,
         flags: &["client-ca-file", "tls-cert-file", "tls-private-key-file", "kubelet-client-certificate",

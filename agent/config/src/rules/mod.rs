@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod collisions;
 mod duration;
+mod etcd;
 mod gates;
 mod host;
 mod kubelet;
@@ -19,7 +20,7 @@ mod volumes;
 
 pub(crate) use cluster::is_start_timeout;
 pub(crate) use manifests::holds_secret;
-pub(crate) use secrets::judge as secrets;
+pub(crate) use secrets::{Holder, judge as secrets};
 
 use crate::document::MachineDocument;
 use crate::machine::MachineConfig;
@@ -38,6 +39,14 @@ pub(crate) fn hostname(document: &MachineDocument, report: &Report<'_>) -> Optio
     let path = Path::root().key("machine").key("hostname");
     let name = &document.machine.hostname;
     report.sound(&path).then(|| name.clone())
+}
+
+/// Whether a document says that etcd is outside the cluster, unless that is what is wrong with it.
+pub(crate) fn external_etcd(document: &MachineDocument, report: &Report<'_>) -> Option<bool> {
+    let path = Path::root().key("cluster").key("etcd").key("external");
+    report
+        .sound(&path)
+        .then_some(document.cluster.etcd.external.is_some())
 }
 
 /// Judges everything, reports all that is wrong, and gives the valid form if nothing was.
@@ -88,6 +97,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         controller_manager: cluster.controller_manager,
         scheduler: cluster.scheduler,
         etcd: cluster.etcd,
+        external_etcd: cluster.external_etcd,
         network_addon: cluster.network_addon,
         extra_manifests: cluster.extra_manifests,
         component_source: cluster.component_source?,

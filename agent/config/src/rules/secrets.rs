@@ -2,6 +2,7 @@
 //!
 //! No message here repeats a value, nor what a parser said about one.
 
+mod etcd;
 mod identity;
 
 use std::collections::HashMap;
@@ -15,22 +16,43 @@ use crate::document::{CaSection, SecretsDocument, ServiceAccountSection};
 use crate::path::Path;
 use crate::problem::Fault;
 use crate::report::Report;
-use crate::secrets::{CaPair, ClusterSecrets, ServiceAccount};
+use crate::secrets::{CaPair, ClusterSecrets, EtcdClient, ServiceAccount};
 use crate::types::Role;
 
-/// Judges the secrets as a machine of this role and name may hold them. Without a role (it is what
-/// is wrong) only what is there is judged.
+/// Who is to hold the secrets, as far as that is known: what is none is what is wrong with it, or is not
+/// said at all.
+#[derive(Default)]
+pub(crate) struct Holder {
+    pub(crate) role: Option<Role>,
+    pub(crate) hostname: Option<String>,
+    /// Whether its cluster's etcd is somebody else's.
+    pub(crate) external_etcd: Option<bool>,
+}
+
+/// Judges the secrets as such a machine may hold them. Without a role only what is there is judged.
 pub(crate) fn judge(
     document: SecretsDocument,
-    role: Option<Role>,
-    hostname: Option<&str>,
+    holder: &Holder,
     report: &mut Report<'_>,
 ) -> Option<ClusterSecrets> {
     let root = Path::root();
+    let (role, hostname) = (holder.role, holder.hostname.as_deref());
+    etcd::whose(&document, holder, report);
+    let external_etcd = document.external_etcd.map(|section| {
+        etcd::judge(&section, report);
+        EtcdClient {
+            ca: section.ca,
+            certificate: section.certificate,
+            key: section.key,
+        }
+    });
     let mut seen = HashMap::new();
     let mut ca = |section: Option<CaSection>, kind: AuthorityKind, report: &mut Report<'_>| {
         let at = root.key(field(kind));
-        if !wanted(section.is_some(), kind, role, &at, report) {
+        // Whether etcd's may be missing is judged with whose etcd it is.
+        if (kind != AuthorityKind::Etcd || section.is_some())
+            && !wanted(section.is_some(), kind, role, &at, report)
+        {
             return None;
         }
         let section = section?;
@@ -88,6 +110,7 @@ pub(crate) fn judge(
         machine_ca: machine_ca?,
         kubernetes_ca: kubernetes_ca?,
         etcd_ca,
+        external_etcd,
         front_proxy_ca,
         service_account,
         machine_identity,

@@ -28,6 +28,15 @@ pub struct SecretsArgs {
     /// Replace the file if it is there. Machines made from the old secrets are then lost.
     #[arg(long)]
     pub force: bool,
+    /// For an etcd outside the cluster: the certificate of the authority that vouches for its servers.
+    #[arg(long, value_name = "FILE", requires_all = ["etcd_certificate", "etcd_key"], value_hint = ValueHint::FilePath)]
+    pub etcd_ca: Option<PathBuf>,
+    /// What API servers show to it: a client certificate.
+    #[arg(long, value_name = "FILE", requires = "etcd_ca", value_hint = ValueHint::FilePath)]
+    pub etcd_certificate: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "etcd_ca", value_hint = ValueHint::FilePath)]
+    pub etcd_key: Option<PathBuf>,
 }
 
 /// `gen schema`.
@@ -109,6 +118,10 @@ pub struct ConfigArgs {
     /// Let pods be scheduled on control plane machines.
     #[arg(long)]
     pub allow_scheduling_on_control_planes: bool,
+    /// An etcd outside the cluster: https://HOST:PORT of its members, separated by commas. The secrets
+    /// have to hold a client of it, see gen secrets.
+    #[arg(long, value_name = "URLS", value_delimiter = ',', requires = "secrets")]
+    pub etcd_endpoints: Vec<String>,
     /// Existing secrets to use; without it new ones are made.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secrets: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use machine_config::generate::{self as make, ClusterDescription, GenerateError, NodeDescription};
-use machine_config::{ClusterSecrets, Endpoint, Hostname, Role};
+use machine_config::{ClusterSecrets, Endpoint, EtcdClient, Hostname, Role, members_warning};
 use machine_pki::{AuthorityKind, Secret};
 
 use crate::args::{EnrolmentArgs, GenConfigArgs, GenerateCommand, SchemaArgs, SecretsArgs};
@@ -32,14 +32,39 @@ pub(super) fn told(error: GenerateError) -> Failure {
             Failure::refused(error.to_string())
         }
         GenerateError::Incomplete { .. } => Failure::refused(error.to_string())
-            .next("use the secrets file that gen secrets or gen config made"),
+            .next(match &error {
+                GenerateError::Incomplete {
+                    missing: "externalEtcd",
+                } => "gen secrets --etcd-ca FILE --etcd-certificate FILE --etcd-key FILE makes some with it",
+                _ => "use the secrets file that gen secrets or gen config made",
+            }),
         GenerateError::Pki(ref cause) => Failure::failed(format!("{error}: {cause}")),
     }
 }
 
 fn secrets(args: &SecretsArgs) -> Result<(), Failure> {
-    let text = make::secrets(SystemTime::now()).map_err(told)?;
+    let client = external_etcd(args)?;
+    let text = make::secrets_with(client, SystemTime::now()).map_err(told)?;
+    machine_config::read_secrets(text.expose().as_bytes())
+        .map_err(|problems| Failure::refused(problems.to_string()))?;
     hand_out(&args.output, &text, args.force)
+}
+
+fn external_etcd(args: &SecretsArgs) -> Result<Option<EtcdClient>, Failure> {
+    let (Some(ca), Some(certificate), Some(key)) =
+        (&args.etcd_ca, &args.etcd_certificate, &args.etcd_key)
+    else {
+        return Ok(None);
+    };
+    let text = |path: &PathBuf| {
+        let text = String::from_utf8(files::read(path)?);
+        text.map_err(|_| Failure::refused(format!("{}: not UTF-8", path.display())))
+    };
+    Ok(Some(EtcdClient {
+        ca: text(ca)?,
+        certificate: text(certificate)?,
+        key: Secret::new(text(key)?),
+    }))
 }
 
 /// Prints a secret where `-` asks for that, else writes a file of the owner's.
@@ -116,6 +141,7 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
         allow_scheduling_on_control_planes: args.allow_scheduling_on_control_planes,
         node_subnets: args.node_subnets.clone(),
         virtual_ip: args.virtual_ip.clone(),
+        etcd_endpoints: args.etcd_endpoints.clone(),
     }
 }
 
@@ -152,6 +178,15 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
             "warning: the endpoint has to lead to a control plane that runs: {endpoint} should be a \
              load balancer's; or let them hold an address by turns, --virtual-ip ADDRESS"
         );
+    }
+    let members = match args.etcd_endpoints.len() {
+        // Of a cluster that grows only some of its machines are here.
+        0 if text.is_none() => 0,
+        0 => args.control_planes.len(),
+        endpoints => endpoints,
+    };
+    if let Some(warning) = members_warning(members) {
+        crate::tell!("warning: {warning}");
     }
     let documents = make::documents(
         &described(args, described_nodes),

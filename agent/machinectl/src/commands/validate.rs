@@ -10,6 +10,9 @@ pub(super) fn run(args: &Documents) -> Result<(), Failure> {
     let mut text = String::new();
     for document in documents::read(&args.files, args.secrets.as_deref())? {
         let config = &document.bundle.config;
+        for warning in machine_config::warnings(config) {
+            crate::tell!("warning: {}: {warning}", document.path.display());
+        }
         let secrets = match document.bundle.secrets {
             Some(_) => "with secrets",
             None => "without secrets",

@@ -197,6 +197,14 @@ fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
         let message = format!("the machine belongs to cluster {}", old.cluster_id());
         return Err(convert::conflict("cluster.id", message, HINT));
     }
+    if old.external_etcd().is_some() != new.external_etcd().is_some() {
+        let message = match old.external_etcd() {
+            Some(_) => "the cluster's data is in an etcd outside of it",
+            None => "the cluster's data is in etcd on its control planes",
+        };
+        let message = format!("{message}, and does not move by itself");
+        return Err(convert::conflict("cluster.etcd.external", message, HINT));
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use machine_config::generate::{self, ClusterDescription, NodeDescription, NodeDocuments};
-use machine_config::{ClusterSecrets, Role};
+use machine_config::{ClusterSecrets, EtcdClient, Role};
 use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Secret, Usage};
 use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
@@ -46,7 +46,16 @@ pub(crate) struct Cluster {
 
 /// A cluster's secrets and the documents of its machines cp1 and w1.
 pub(crate) fn documents(endpoint: &str) -> (ClusterSecrets, [NodeDocuments; 2]) {
-    let secrets = generate::secrets(SystemTime::now()).unwrap();
+    documents_on(endpoint, None)
+}
+
+/// The same, where etcd may be somebody else's, at this URL.
+pub(crate) fn documents_on(
+    endpoint: &str,
+    etcd: Option<(String, EtcdClient)>,
+) -> (ClusterSecrets, [NodeDocuments; 2]) {
+    let (url, client) = etcd.unzip();
+    let secrets = generate::secrets_with(client, SystemTime::now()).unwrap();
     let secrets = machine_config::read_secrets(secrets.expose().as_bytes()).unwrap();
     let node = |hostname: &str, role| NodeDescription {
         hostname: hostname.to_owned(),
@@ -57,6 +66,7 @@ pub(crate) fn documents(endpoint: &str) -> (ClusterSecrets, [NodeDocuments; 2]) 
         endpoint: endpoint.to_owned(),
         kubernetes_version: "v1.20.2".to_owned(),
         nodes: vec![node("cp1", Role::ControlPlane), node("w1", Role::Worker)],
+        etcd_endpoints: url.into_iter().collect(),
         ..ClusterDescription::default()
     };
     let nodes = generate::documents(&description, &secrets, SystemTime::now()).unwrap();

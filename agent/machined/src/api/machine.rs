@@ -283,6 +283,7 @@ impl MachineService for Machine {
         &self,
         _: Request<v1::EtcdMembersRequest>,
     ) -> Answer<v1::EtcdMembersResponse> {
+        self.own_etcd()?;
         let members = etcd::members(&*self.parts.hands).await?;
         Ok(Response::new(members))
     }
@@ -310,7 +311,11 @@ impl MachineService for Machine {
     ) -> Answer<Self::EtcdSnapshotStream> {
         // It is read by who may read every Secret: that is written down.
         let record = Record::new(&peer_of(&request)?, "EtcdSnapshot");
-        let result = etcd::snapshot(&*self.parts.hands).await;
+        let asked = async {
+            self.own_etcd()?;
+            etcd::snapshot(&*self.parts.hands).await
+        };
+        let result = asked.await;
         let stream = self.written_down(record, result, |_| None).await?;
         self.stream(stream)
     }
@@ -319,6 +324,7 @@ impl MachineService for Machine {
         &self,
         _: Request<v1::EtcdStatusRequest>,
     ) -> Answer<v1::EtcdStatusResponse> {
+        self.own_etcd()?;
         let status = etcd::care::status(&*self.parts.hands).await?;
         Ok(Response::new(status))
     }
@@ -338,7 +344,11 @@ impl MachineService for Machine {
     ) -> Answer<Self::EtcdDefragmentStream> {
         let record = Record::new(&peer_of(&request)?, "EtcdDefragment");
         let hands = Arc::clone(&self.parts.hands);
-        let result = etcd::care::defragment(hands, request.into_inner()).await;
+        let asked = async {
+            self.own_etcd()?;
+            etcd::care::defragment(hands, request.into_inner()).await
+        };
+        let result = asked.await;
         let stream = self.written_down(record, result, |_| None).await?;
         self.stream(stream)
     }

@@ -22,7 +22,7 @@ impl Hands {
         let entry = self.ledger.current()?;
         let config = &entry.bundle.config;
         let own = facts::look(config).node_ip;
-        let here = config.role().is_control_plane();
+        let here = config.role().is_control_plane() && config.external_etcd().is_none();
         here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
     }
 
@@ -31,7 +31,7 @@ impl Hands {
     pub(super) fn voters(&self) -> Result<BTreeSet<IpAddr>, String> {
         let (own, own_url) = self
             .own_member()
-            .ok_or("only a control plane machine has to do with etcd: ask one")?;
+            .ok_or("this machine is to have no member of etcd: ask a control plane that has one")?;
         let mut at = BTreeSet::from([own]);
         if let Ok(Some(joined)) = self.ledger.membership() {
             at.extend(cluster::remembered(&joined, &own_url));

@@ -16,6 +16,7 @@ use machine_plan::observed::Probe;
 use machine_plan::render::{Place, TOKEN_LIFETIME, cluster_admin_kubeconfig};
 use serde_json::Value;
 
+use super::external_etcd::ExternalEtcd;
 use super::{Process, Scratch};
 use crate::api::fixture;
 use crate::node::kube::{Access, Kube};
@@ -42,10 +43,15 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts both and waits until the API server is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// The same, where etcd may be somebody else's.
+    pub(crate) async fn start_on(external: Option<ExternalEtcd>) -> Self {
         let scratch = Scratch::new();
         let root = scratch.path();
         let address = address();
-        let [control_plane, worker] = documents(address);
+        let [control_plane, worker] = documents(address, external.as_ref());
         let desired = desired(&control_plane, address);
         let worker = self::desired(&worker, address);
         let kube = Kube::default();
@@ -76,10 +82,13 @@ impl ControlPlane {
                 .map(|argument| ports.moved(&below(root, &argument)))
                 .collect::<Vec<_>>()
         };
-        let etcd = Process::start(
-            Command::new(etcd_program()).args(command("etcd")),
-            root.join("etcd.log"),
-        );
+        let etcd = match external {
+            Some(external) => external.process,
+            None => Process::start(
+                Command::new(etcd_program()).args(command("etcd")),
+                root.join("etcd.log"),
+            ),
+        };
         let api_server = Process::start(
             Command::new(kubernetes_program("kube-apiserver"))
                 .args(command("kube-apiserver"))
@@ -211,8 +220,9 @@ fn address() -> IpAddr {
     Ipv4Addr::new(127, 77, high, low).into()
 }
 
-fn documents(address: IpAddr) -> [Bundle; 2] {
-    let (_, nodes) = fixture::documents(&format!("{address}:6443"));
+fn documents(address: IpAddr, external: Option<&ExternalEtcd>) -> [Bundle; 2] {
+    let external = external.map(|etcd| (etcd.url(), etcd.client.clone()));
+    let (_, nodes) = fixture::documents_on(&format!("{address}:6443"), external);
     nodes.map(|node| machine_config::read(node.stream().expose().as_bytes()).unwrap())
 }
 

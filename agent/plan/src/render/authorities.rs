@@ -12,7 +12,8 @@ pub const BOOTSTRAP_KUBECONFIG: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// The authorities' files.
 ///
 /// A control plane gets every authority that Kubernetes and etcd read, with its key, and the
-/// service-account key pair. A worker gets the Kubernetes authority's certificate, no key, and a
+/// service-account key pair; of an external etcd it gets the authority's certificate and what makes a
+/// client, where kubeadm has both too. A worker gets the Kubernetes authority's certificate, no key, and a
 /// [`BOOTSTRAP_KUBECONFIG`] if there is a token: its kubelet reads that until it has a
 /// certificate of its own, and after each boot to write `kubelet.conf` anew, for which the token
 /// need not be valid any more. The machine API's authority is no file: the agent holds it.
@@ -40,6 +41,18 @@ fn control_plane(secrets: &ClusterSecrets) -> Vec<RenderedFile> {
                 key.clone(),
             ));
         }
+    }
+    if let Some(client) = &secrets.external_etcd {
+        files.push(RenderedFile::public(
+            format!("{PKI}/etcd/ca.crt"),
+            client.ca.as_str(),
+        ));
+        let path = |end: &str| format!("{PKI}/apiserver-etcd-client.{end}");
+        files.push(RenderedFile::public(
+            path("crt"),
+            client.certificate.as_str(),
+        ));
+        files.push(RenderedFile::secret(path("key"), client.key.clone()));
     }
     if let Some(account) = &secrets.service_account {
         if let Some(key) = &account.key {

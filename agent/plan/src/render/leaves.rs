@@ -159,6 +159,8 @@ fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
         ),
     ]
     .into_iter()
+    // Whoever runs an external etcd has given what it takes to be its client.
+    .filter(|(_, authority, _)| *authority != Etcd || config.external_etcd().is_none())
     .map(|(name, authority, request)| {
         let place = Place::Pair {
             certificate: format!("{PKI}/{name}.crt"),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use machine_config::{MachineConfig, PathType};
+use machine_config::{Endpoint, MachineConfig, PathType};
 
 use super::args::{Args, last};
 use super::etcd::{self, CLIENT_PORT, EtcdWish};
@@ -23,8 +23,8 @@ const BIND: &str = "127.0.0.1";
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 const SCHEDULER_PORT: u16 = 10259;
 
-/// The manifests of etcd, API server, controller manager and scheduler, in the order in which they
-/// can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
+/// The manifests of etcd, unless it is external, API server, controller manager and scheduler, in the
+/// order in which they can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
 #[must_use]
 pub fn static_pods(
     config: &MachineConfig,
@@ -32,15 +32,17 @@ pub fn static_pods(
     etcd: &EtcdWish,
     encrypt_secrets: bool,
 ) -> Vec<RenderedFile> {
-    [
-        etcd::member(config, facts, etcd),
-        api_server(config, facts, encrypt_secrets),
-        controller_manager(config),
-        scheduler(config),
-    ]
-    .into_iter()
-    .map(|component| component.file(config))
-    .collect()
+    let member = config.external_etcd().is_none();
+    let member = member.then(|| etcd::member(config, facts, etcd));
+    member
+        .into_iter()
+        .chain([
+            api_server(config, facts, encrypt_secrets),
+            controller_manager(config),
+            scheduler(config),
+        ])
+        .map(|component| component.file(config))
+        .collect()
 }
 
 /// etcd's manifest alone.
@@ -95,10 +97,11 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("etcd-cafile", pki("etcd/ca.crt"));
     args.set("etcd-certfile", pki("apiserver-etcd-client.crt"));
     args.set("etcd-keyfile", pki("apiserver-etcd-client.key"));
-    args.set(
-        "etcd-servers",
-        url("https", loopback_ip(facts), CLIENT_PORT),
-    );
+    let members = match config.external_etcd() {
+        Some(endpoints) => join(endpoints.iter().map(Endpoint::url)),
+        None => url("https", loopback_ip(facts), CLIENT_PORT),
+    };
+    args.set("etcd-servers", members);
     args.set_if(
         needs_dual_stack_gate(config),
         "feature-gates",

@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let Some(manifest) = &look.desired.etcd else {
-        return Verdict::Settled;
+        return external(look);
     };
     let observed = look.observed;
     match &observed.etcd_order {
@@ -47,6 +47,27 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         }
         (Probe::Absent, None) => joining(look),
     }
+}
+
+/// No member is to be here. An API server on an external etcd makes a cluster of it where there is none,
+/// so the first one waits for the order all the same; one that has begun is never held back.
+fn external(look: &Look<'_>) -> Verdict {
+    let (desired, observed) = (look.desired, look.observed);
+    let there = |file: &RenderedFile| {
+        let seen = observed.files.get(&file.path);
+        matches!(seen, Some(Probe::Seen(_) | Probe::Unreadable(_)))
+    };
+    // The manifest is gone with each boot; who was in the cluster is remembered.
+    let begun = desired.api_server.iter().any(there) || !desired.control_planes.is_empty();
+    let ordered = observed.bootstrap_ordered || observed.bootstrap_done;
+    if !desired.external_etcd || begun || ordered || observed.endpoint.seen().is_some() {
+        return Verdict::Settled;
+    }
+    Verdict::blocked(
+        "no cluster answers at the endpoint: waiting for the bootstrap order, or for a control plane to \
+         answer there",
+        "machinectl bootstrap, on exactly one control plane",
+    )
 }
 
 /// No data, and no place in a cluster that this machine remembers.

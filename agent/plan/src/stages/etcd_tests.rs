@@ -22,6 +22,65 @@ fn desired(joined: Option<&Membership>) -> Desired {
     )
 }
 
+#[test]
+fn with_an_external_etcd_only_the_first_api_server_waits_for_the_order() {
+    let document = include_str!("../../../config/tests/documents/accepted/external-etcd.yaml");
+    let bundle = machine_config::read(document.as_bytes()).unwrap();
+    let secrets = bundle.secrets.unwrap();
+    let facts = HostFacts::at("192.0.2.9".parse().unwrap());
+    let desired = Desired::new(&bundle.config, &secrets, &facts, None, None);
+    assert!(desired.etcd.is_none() && desired.etcd_begun.is_empty());
+    assert!(
+        desired
+            .leaves
+            .iter()
+            .all(|leaf| !leaf.name.contains("etcd")),
+        "nothing that only etcd's authority could sign"
+    );
+    let key = "/etc/kubernetes/pki/apiserver-etcd-client.key";
+    let key = desired.authorities.iter().find(|file| file.path == key);
+    assert!(key.is_some_and(|key| key.mode == 0o600 && key.content.is_secret()));
+    let api_server = desired.api_server.as_ref().unwrap();
+    let servers =
+        "--etcd-servers=https://10.0.2.21:2379,https://etcd.example:2379,https://[fd00::21]:12379";
+    assert!(api_server.content.expose().contains(servers));
+
+    let fresh = Observed::default();
+    let etcd = |desired: &Desired, observed: &Observed| {
+        verdict(Stage::Etcd, desired, observed, 0).unwrap()
+    };
+    let Verdict::Blocked { next_step, .. } = etcd(&desired, &fresh) else {
+        panic!("an API server would make a cluster nobody ordered")
+    };
+    assert!(next_step.unwrap().starts_with("machinectl bootstrap"));
+    let answered = Observed {
+        endpoint: Probe::Seen(()),
+        ..Observed::default()
+    };
+    let ordered = Observed {
+        bootstrap_ordered: true,
+        ..Observed::default()
+    };
+    let begun = Observed {
+        files: [(api_server.path.clone(), Probe::Unreadable(String::new()))].into(),
+        ..Observed::default()
+    };
+    for observed in [&answered, &ordered, &begun] {
+        assert_eq!(etcd(&desired, observed), Verdict::Settled);
+    }
+    // After a power cut of all at once nobody answers, and the manifest is gone with the boot.
+    let facts = HostFacts {
+        control_planes: vec![facts.node_ip],
+        ..facts
+    };
+    let rebooted = Desired::new(&bundle.config, &secrets, &facts, None, None);
+    assert_eq!(etcd(&rebooted, &fresh), Verdict::Settled);
+    assert_eq!(
+        verdict(Stage::Members, &rebooted, &fresh, 0),
+        Some(Verdict::Settled)
+    );
+}
+
 /// "id name url state": `state` is how far its log is, `-` for silence, and `l` before it for a
 /// learner.
 fn members(rows: &[&str]) -> Vec<Member> {

@@ -27,6 +27,7 @@ pub(crate) fn secrets() -> ClusterSecrets {
         machine_ca: authority("machined-ca"),
         kubernetes_ca: authority("kubernetes"),
         etcd_ca: None,
+        external_etcd: None,
         front_proxy_ca: None,
         service_account: None,
         machine_identity: None,

@@ -195,3 +195,19 @@ async fn rollback_is_a_new_generation() {
     let current = ledger.current().unwrap();
     assert_eq!(current.text.expose(), cluster().control_plane);
 }
+
+#[test]
+fn whose_etcd_it_is_never_changes() {
+    let own = cluster().config.clone();
+    let at = |host: &str| format!("  etcd: {{external: {{endpoints: ['https://{host}:2379']}}}}\n");
+    let [own, one, other] = [String::new(), at("a.example"), at("b.example")]
+        .map(|external| machine_config::read(format!("{own}{external}").as_bytes()).unwrap());
+    for (old, new, words) in [
+        (&own, &one, "is in etcd on its control planes"),
+        (&one, &own, "is in an etcd outside of it"),
+    ] {
+        let refused = same_machine(old, new).unwrap_err();
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    same_machine(&one, &other).unwrap();
+}

@@ -9,6 +9,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::api::fixture::{Served, channel, cluster, served};
+use crate::ledger::{Acceptance, Mode};
 
 const MIB: u64 = 1 << 20;
 
@@ -259,4 +260,65 @@ async fn who_leaves_or_discards_must_not_be_needed() {
         .into_inner()
         .order;
     assert!(order.starts_with("discard-"), "{order}");
+}
+
+#[tokio::test]
+async fn an_etcd_of_somebody_else_is_not_looked_after() {
+    let served = served().await;
+    let mut client = admin(&served).await;
+    *served.hands.seen.lock().unwrap() = Some(seen(&[Some(10)], true));
+    let external = "  etcd: {external: {endpoints: ['https://etcd.example:2379']}}\n";
+    let text = format!("{}{external}", cluster().config);
+    let bundle = machine_config::read(text.as_bytes()).unwrap();
+    let accepted = Acceptance {
+        text,
+        bundle,
+        sent_ms: None,
+        by: "test".to_owned(),
+        mode: Mode::Auto,
+        expected: None,
+    };
+    served.ledger.accept(accepted).unwrap();
+    let whole = [v1::EtcdRecoverRequest {
+        part: Some(Part::Wish(v1::EtcdRecoverWish::default())),
+    }];
+    let recover = client.etcd_recover(tokio_stream::iter(whole)).await;
+    let refused = [
+        client.etcd_members(v1::EtcdMembersRequest {}).await.err(),
+        client.etcd_status(v1::EtcdStatusRequest {}).await.err(),
+        client.etcd_join(v1::EtcdJoinRequest {}).await.err(),
+        client
+            .etcd_leave(v1::EtcdLeaveRequest::default())
+            .await
+            .err(),
+        client
+            .etcd_alarms(v1::EtcdAlarmsRequest::default())
+            .await
+            .err(),
+        client
+            .etcd_remove_member(v1::EtcdRemoveMemberRequest::default())
+            .await
+            .err(),
+        client
+            .etcd_forfeit_leadership(v1::EtcdForfeitLeadershipRequest::default())
+            .await
+            .err(),
+        client
+            .etcd_snapshot(v1::EtcdSnapshotRequest::default())
+            .await
+            .err(),
+        client
+            .etcd_defragment(v1::EtcdDefragmentRequest::default())
+            .await
+            .err(),
+        recover.err(),
+    ];
+    for status in refused {
+        let status = status.unwrap();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        for words in ["etcd is external", "at https://etcd.example:2379"] {
+            assert!(status.message().contains(words), "{status}");
+        }
+    }
+    assert!(served.hands.done.lock().unwrap().is_empty());
 }

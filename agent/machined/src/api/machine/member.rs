@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use machine_config::Endpoint;
 use machine_plan::membership::MemberId;
 use machine_plan::order::{EtcdVerb, Source};
 use machined_proto::v1;
@@ -14,12 +15,31 @@ use crate::api::peer::Peer;
 use crate::api::{complete, convert, document, etcd};
 
 impl Machine {
+    /// Whether the cluster's etcd is its own machines', which is all that is looked after here.
+    pub(super) fn own_etcd(&self) -> Result<(), Status> {
+        let current = self.parts.ledger.current();
+        let external = current
+            .as_ref()
+            .and_then(|c| c.bundle.config.external_etcd());
+        let Some(endpoints) = external else {
+            return Ok(());
+        };
+        let urls: Vec<_> = endpoints.iter().map(Endpoint::url).collect();
+        let message = "etcd is external: no machine of this cluster has a member".to_owned();
+        let hint = format!("ask those who run it at {}", urls.join(", "));
+        Err(convert::conflict("cluster.etcd.external", message, &hint))
+    }
+
     pub(super) async fn remove_member(
         &self,
         peer: Peer,
         request: v1::EtcdRemoveMemberRequest,
     ) -> Answer<v1::EtcdRemoveMemberResponse> {
-        let result = etcd::remove(&*self.parts.hands, &request).await;
+        let removed = async {
+            self.own_etcd()?;
+            etcd::remove(&*self.parts.hands, &request).await
+        };
+        let result = removed.await;
         let id = MemberId(request.id);
         let record = Record::new(&peer, "EtcdRemoveMember").object(format!("member {id}"));
         let name = self.written_down(record, result, |_| None).await?;
@@ -33,9 +53,16 @@ impl Machine {
         &self,
         peer: Peer,
     ) -> Answer<v1::EtcdForfeitLeadershipResponse> {
-        let result = self.parts.hands.forfeit().await;
+        let forfeited = async {
+            self.own_etcd()?;
+            self.parts
+                .hands
+                .forfeit()
+                .await
+                .map_err(Status::unavailable)
+        };
+        let result = forfeited.await;
         let record = Record::new(&peer, "EtcdForfeitLeadership");
-        let result = result.map_err(Status::unavailable);
         let leader = self.written_down(record, result, |_| None).await?;
         let leader = leader.unwrap_or_default();
         Ok(Response::new(v1::EtcdForfeitLeadershipResponse { leader }))
@@ -46,7 +73,11 @@ impl Machine {
         peer: Peer,
         request: v1::EtcdAlarmsRequest,
     ) -> Answer<v1::EtcdAlarmsResponse> {
-        let result = etcd::care::alarms(&*self.parts.hands, request).await;
+        let asked = async {
+            self.own_etcd()?;
+            etcd::care::alarms(&*self.parts.hands, request).await
+        };
+        let result = asked.await;
         if !request.disarm {
             return result.map(Response::new);
         }
@@ -61,6 +92,7 @@ impl Machine {
         request: v1::EtcdLeaveRequest,
     ) -> Answer<v1::EtcdLeaveResponse> {
         let ordered = async {
+            self.own_etcd()?;
             let verb = etcd::orders::leave(&*self.parts.hands, request).await?;
             self.order(verb, &peer).await
         };
@@ -72,8 +104,12 @@ impl Machine {
 
     pub(super) async fn join(&self, peer: Peer) -> Answer<v1::EtcdJoinResponse> {
         let ledger = Arc::clone(&self.parts.ledger);
-        let forgotten = document::blocking(move || ledger.forget_etcd_order()).await?;
-        let result = forgotten.map_err(|e| convert::ledger(&e));
+        let forgotten = async {
+            self.own_etcd()?;
+            let forgotten = document::blocking(move || ledger.forget_etcd_order()).await?;
+            forgotten.map_err(|e| convert::ledger(&e))
+        };
+        let result = forgotten.await;
         let record = Record::new(&peer, "EtcdJoin");
         self.written_down(record, result, |()| None).await?;
         self.parts.wake.wake();
@@ -91,7 +127,11 @@ impl Machine {
         let Some(Part::Wish(wish)) = first else {
             return Err(Status::invalid_argument("the first message is the wish"));
         };
-        let asked = etcd::orders::recovery(&*self.parts.hands, &wish).await;
+        let asked = async {
+            self.own_etcd()?;
+            etcd::orders::recovery(&*self.parts.hands, &wish).await
+        };
+        let asked = asked.await;
         if wish.dry_run {
             return asked.map(|(_, explained)| Response::new(explained));
         }

@@ -1,6 +1,6 @@
 //! What kubeadm leaves in the cluster for nodes that join by it.
 
-use machine_config::{Arg, Component, ComponentSource, HostVolume, MachineConfig};
+use machine_config::{Arg, Component, ComponentSource, Endpoint, HostVolume, MachineConfig};
 use serde_json::{Map, Value, json};
 
 use super::rbac::{group, reader};
@@ -76,8 +76,19 @@ fn cluster_configuration_for_kubeadm(config: &MachineConfig) -> Value {
     if !as_list {
         api_server["timeoutForControlPlane"] = "4m0s".into();
     }
-    let mut etcd = component(config.etcd(), as_list);
-    etcd["dataDir"] = ETCD_DATA.into();
+    let etcd = match config.external_etcd() {
+        Some(endpoints) => json!({ "external": {
+            "endpoints": endpoints.iter().map(Endpoint::url).collect::<Vec<_>>(),
+            "caFile": format!("{PKI}/etcd/ca.crt"),
+            "certFile": format!("{PKI}/apiserver-etcd-client.crt"),
+            "keyFile": format!("{PKI}/apiserver-etcd-client.key"),
+        } }),
+        None => {
+            let mut member = component(config.etcd(), as_list);
+            member["dataDir"] = ETCD_DATA.into();
+            json!({ "local": member })
+        }
+    };
 
     let mut configuration = json!({
         "apiVersion": format!("kubeadm.k8s.io/{api_version}"),
@@ -87,7 +98,7 @@ fn cluster_configuration_for_kubeadm(config: &MachineConfig) -> Value {
         "clusterName": config.cluster_name(),
         "controlPlaneEndpoint": config.control_plane_endpoint().to_string(),
         "controllerManager": component(config.controller_manager(), as_list),
-        "etcd": { "local": etcd },
+        "etcd": etcd,
         "kubernetesVersion": version.to_string(),
         "networking": networking(config),
         "scheduler": component(config.scheduler(), as_list),

@@ -1,6 +1,7 @@
 //! See `just adapters`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 use crate::node::endpoint;
 use crate::node::kube::{Client, Door, Error};
 use crate::testing::control_plane::{ControlPlane, printed};
-use crate::testing::within;
+use crate::testing::external_etcd::{ExternalEtcd, etcdctl};
+use crate::testing::{Scratch, within};
 
 const NODE: &str = "cp1";
 const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
@@ -92,6 +94,46 @@ async fn every_object_is_applied_and_a_second_time_changes_nothing() {
     );
     let after = cluster.kubectl(&["get", "configmap", "after"], "");
     assert!(!after.status.success());
+}
+
+#[tokio::test]
+async fn an_api_server_serves_from_an_etcd_of_somebody_else() {
+    let scratch = Scratch::new();
+    let etcd = ExternalEtcd::start(&scratch);
+    let url = etcd.url();
+    let cluster = ControlPlane::start_on(Some(etcd)).await;
+    assert!(cluster.desired.etcd.is_none() && cluster.desired.external_etcd);
+    let authorities = &cluster.bundle.secrets.as_ref().unwrap();
+    assert!(authorities.etcd_ca.is_none(), "nothing here signs for it");
+    for (path, mode) in [
+        ("/etc/kubernetes/pki/apiserver-etcd-client.key", 0o600),
+        ("/etc/kubernetes/pki/etcd/ca.crt", 0o644),
+    ] {
+        let file = std::fs::metadata(cluster.path(path)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, mode, "{path}");
+    }
+    let objects = &cluster.desired.objects;
+    cluster.kube.apply(&cluster.access, objects).await.unwrap();
+    let shown = cluster.kubectl(
+        &["-n", "kube-public", "get", "configmap", "cluster-info"],
+        "",
+    );
+    printed(shown);
+    let kept = "/registry/configmaps/kube-public/cluster-info";
+    let kept = etcdctl(&scratch, &url, &["get", kept, "--keys-only"]);
+    assert!(printed(kept).contains("cluster-info"));
+    // What a stock kubeadm join would read of it.
+    let shown = [
+        "-n",
+        "kube-system",
+        "get",
+        "configmap",
+        "kubeadm-config",
+        "-o",
+        "yaml",
+    ];
+    let shown = printed(cluster.kubectl(&shown, ""));
+    assert!(shown.contains(&format!("- {url}")), "{shown}");
 }
 
 #[tokio::test]
