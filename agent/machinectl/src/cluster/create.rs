@@ -68,21 +68,6 @@ pub(super) async fn run(common: &Common, args: &CreateArgs) -> Result<(), Failur
     let (documents, bundles, context) = papers(&state, args, speed, folder)?;
     progress.tell("folder", &folder.display().to_string());
 
-    let common_start = Start {
-        image: &image,
-        speed,
-        size: &args.size,
-        shared_port: state.shared_port,
-    };
-    for (machine, bundle) in state.machines.iter().zip(&bundles) {
-        let place = Place::new(folder, machine);
-        vm::make(&place, bundle, &common_start).await?;
-        vm::start(&place, machine, &common_start).await?;
-        progress.tell(
-            &machine.name,
-            &format!("started; console: {}", place.console().display()),
-        );
-    }
     // A context that is slow to answer is no news here: deadlines are longer than calls.
     let limits = session::limits(common);
     let session = Session::of(context, limits);
@@ -93,7 +78,29 @@ pub(super) async fn run(common: &Common, args: &CreateArgs) -> Result<(), Failur
         speed,
         began,
     };
-    making.bring_up(&documents).await?;
+    let common_start = Start {
+        image: &image,
+        speed,
+        size: &args.size,
+        shared_port: making.state.shared_port,
+    };
+    // Emulated machines take each other's processors, and what starts too slowly gives up and starts
+    // again: one after the other all are up sooner.
+    let machines = making.state.machines.as_slice();
+    let together = if speed.kvm { machines.len() } else { 1 };
+    let mut bundles = bundles.iter();
+    for some in machines.chunks(together) {
+        for (machine, bundle) in some.iter().zip(&mut bundles) {
+            let place = making.place(machine);
+            vm::make(&place, bundle, &common_start).await?;
+            vm::start(&place, machine, &common_start).await?;
+            progress.tell(
+                &machine.name,
+                &format!("started; console: {}", place.console().display()),
+            );
+        }
+        making.bring_up(some, &documents).await?;
+    }
     let path = making.kubeconfig().await?;
     progress.tell("cluster", "Ready");
     files::print(&format!(
@@ -163,8 +170,10 @@ impl Making<'_> {
         target::choose(&[], &self.session.context.nodes)
     }
 
-    async fn bring_up(&self, documents: &[Secret]) -> Result<(), Failure> {
-        let outcomes = fleet::ask(self.targets()?, |target| async move {
+    async fn bring_up(&self, machines: &[Machine], documents: &[Secret]) -> Result<(), Failure> {
+        let mut targets = self.targets()?;
+        targets.retain(|target| machines.iter().any(|m| m.name == target.label()));
+        let outcomes = fleet::ask(targets, |target| async move {
             let index = self
                 .state
                 .machines
