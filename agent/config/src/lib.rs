@@ -39,7 +39,8 @@ pub use reference::reference_markdown;
 pub use schema::json_schema;
 pub use secrets::{CaPair, ClusterSecrets, MACHINE_GROUP, MachineIdentity, ServiceAccount};
 pub use types::{
-    Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, HostVolume,
-    Hostname, Interface, InterfaceSelector, Kubelet, KubernetesVersion, Mirror, Network,
-    NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect, VirtualIp,
+    Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, Firewall,
+    HostVolume, Hostname, Ingress, Interface, InterfaceSelector, Kubelet, KubernetesVersion,
+    Mirror, Network, NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect, Transport,
+    VirtualIp,
 };

@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod collisions;
 mod duration;
+mod firewall;
 mod gates;
 mod host;
 mod kubelet;
