@@ -15,8 +15,9 @@ use crate::verdict::Verdict;
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let desired = look.desired;
-    // Who has neither needs to know nobody.
-    if desired.load_balancer.is_some() || desired.virtual_ip.is_some() {
+    // Who has neither, and lets everybody in, needs to know nobody.
+    let shares = desired.load_balancer.is_some() || desired.virtual_ip.is_some();
+    if shares || desired.keeps_strangers_out() {
         let known = control_planes(look).filter(|known| *known != desired.control_planes);
         if let Some(addresses) = known {
             return Verdict::act(vec![Action::KeepControlPlanes { addresses }]);
