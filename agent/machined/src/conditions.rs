@@ -48,6 +48,8 @@ pub enum Kind {
     SecretsMissing,
     /// Calls cannot be written down.
     AuditUnwritable,
+    /// The firewall's rules could not be loaded.
+    FirewallNotLoaded,
     /// An action failed; it is tried again.
     StageFailed,
 }
@@ -55,7 +57,7 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DiskFull,
         Self::DiskReadOnly,
         Self::StateUnreadable,
@@ -68,6 +70,7 @@ impl Kind {
         Self::EtcdDown,
         Self::SecretsMissing,
         Self::AuditUnwritable,
+        Self::FirewallNotLoaded,
         Self::StageFailed,
     ];
 
@@ -86,6 +89,7 @@ impl Kind {
             Self::EtcdDown => "etcd-down",
             Self::SecretsMissing => "secrets-missing",
             Self::AuditUnwritable => "audit-unwritable",
+            Self::FirewallNotLoaded => "firewall-not-loaded",
             Self::StageFailed => "stage-failed",
         }
     }
@@ -107,6 +111,9 @@ impl Kind {
             Self::EtcdDown => "see machinectl logs kubelet; its data is on /var/lib/etcd",
             Self::SecretsMissing => "apply the config with its secrets",
             Self::AuditUnwritable => "calls that change something fail until it is gone",
+            Self::FirewallNotLoaded => {
+                "the rules before it hold; see machinectl logs machined-firewall.service"
+            }
             Self::StageFailed => "it is tried again; see machinectl events",
         }
     }

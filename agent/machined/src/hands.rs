@@ -25,11 +25,12 @@ use crate::reconcile::Wake;
 use crate::status::Board;
 
 /// The units this agent looks after.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "containerd.service",
     "haproxy.service",
     "keepalived.service",
     "kubelet.service",
+    "machined-firewall.service",
     "machined-readyz.service",
     "machined.service",
     "systemd-journald.service",

@@ -9,6 +9,8 @@ pub mod endpoint;
 pub mod etcd;
 pub mod facts;
 pub mod files;
+#[cfg(test)]
+mod firewall;
 pub mod kube;
 pub mod kubelet;
 pub mod pods;

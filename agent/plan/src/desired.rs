@@ -20,6 +20,8 @@ pub const CNI_FILE: &str = "/etc/cni/net.d/10-bridge.conflist";
 
 /// The unit of the load balancer.
 pub const LOAD_BALANCER: &str = "haproxy.service";
+/// The unit that loads the firewall's rules.
+pub const FIREWALL: &str = "machined-firewall.service";
 /// The unit that holds the virtual IP.
 pub const VIRTUAL_IP: &str = "keepalived.service";
 
@@ -78,6 +80,8 @@ pub struct Desired {
     pub role: Role,
     /// Sysctls, modules, network, time: each with the system unit to tell.
     pub host: Vec<Unit>,
+    /// Whom the machine lets in.
+    pub firewall: Unit,
     /// The host's files that no unit has to be told of.
     pub names: Vec<RenderedFile>,
     /// Authorities' certificates and, on control planes, keys.
@@ -160,6 +164,11 @@ impl Desired {
         Self {
             role: config.role(),
             host,
+            firewall: Unit::new(
+                FIREWALL,
+                "/etc/nftables.d/",
+                vec![render::firewall(config, facts)],
+            ),
             names,
             runtime: Unit::new(
                 "containerd.service",
@@ -215,6 +224,11 @@ impl Desired {
         }
     }
 
+    /// Whether strangers are kept out: then who is none has to be known.
+    pub fn keeps_strangers_out(&self) -> bool {
+        self.config.network().firewall.enabled
+    }
+
     /// The subnets of the cluster's first node; `None` where they cannot be foretold.
     pub fn first_pod_cidrs(&self) -> Option<Vec<ipnet::IpNet>> {
         render::first_pod_cidrs(&self.config)
@@ -238,7 +252,7 @@ impl Desired {
 
     /// Every unit that is looked at.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
-        let supervised = [&self.runtime, &self.kubelet];
+        let supervised = [&self.firewall, &self.runtime, &self.kubelet];
         let units = self.host.iter().chain(supervised);
         units.chain(&self.load_balancer).chain(&self.virtual_ip)
     }

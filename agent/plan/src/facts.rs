@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Facts of the machine that its config does not say.
@@ -14,6 +15,9 @@ pub struct HostFacts {
     pub interface: Option<String>,
     /// Every address of the machine that other machines can use.
     pub addresses: Vec<IpAddr>,
+    /// The subnets that [`HostFacts::interface`] is in.
+    #[serde(default)]
+    pub subnets: Vec<IpNet>,
     /// The own addresses of all control planes that this machine has heard of, also in an earlier boot.
     #[serde(default)]
     pub control_planes: Vec<IpAddr>,
@@ -30,25 +34,9 @@ impl HostFacts {
             node_ip,
             interface: None,
             addresses: vec![node_ip],
+            subnets: Vec::new(),
             control_planes: Vec::new(),
             resolv_conf_stub: true,
         }
-    }
-
-    /// The first address of the family that [`HostFacts::node_ip`] is not of, for dual stack.
-    #[must_use]
-    pub fn other_family_ip(&self) -> Option<IpAddr> {
-        self.addresses
-            .iter()
-            .copied()
-            .find(|address| address.is_ipv4() != self.node_ip.is_ipv4() && !is_link_local(*address))
-    }
-}
-
-/// Link-local addresses need a zone, which neither the kubelet nor a peer can carry.
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
     }
 }

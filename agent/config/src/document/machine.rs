@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::types::{Role, TaintEffect};
+use crate::types::{Role, TaintEffect, Transport};
 
 /// What is this machine's own.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,6 +54,9 @@ pub(crate) struct NetworkSection {
     /// Names or addresses of NTP servers. Without any: those of the image.
     #[serde(default)]
     pub(crate) time_servers: Vec<String>,
+    /// Who may reach what on this machine.
+    #[serde(default)]
+    pub(crate) firewall: FirewallSection,
 }
 
 /// One network interface, chosen by exactly one of `name`, `hardwareAddress` and `driver`, with
@@ -96,13 +99,53 @@ pub(crate) struct RouteSection {
     pub(crate) metric: Option<u32>,
 }
 
+/// Who may reach what on this machine. Always admitted are the machine API, what the machine's role
+/// needs, what its pods send, and answers; nothing here takes any of it away.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(rename = "Firewall")]
+pub(crate) struct FirewallSection {
+    /// Whether the machine refuses what is not admitted. With `false` everybody reaches whatever
+    /// listens.
+    pub(crate) enabled: bool,
+    /// What is admitted beyond that, for example to pods that use the machine's own network.
+    pub(crate) ingress: Vec<IngressSection>,
+}
+
+impl Default for FirewallSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            ingress: Vec::new(),
+        }
+    }
+}
+
+/// Ports that are admitted. No two entries may admit the same.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Ingress")]
+pub(crate) struct IngressSection {
+    /// What it is for: a lower-case RFC 1123 label that no other entry has.
+    pub(crate) name: String,
+    /// The transport protocol.
+    #[serde(default)]
+    pub(crate) protocol: Transport,
+    /// Ports and ranges of ports of this machine, for example `9100` and `5000-5010`.
+    pub(crate) ports: Vec<String>,
+    /// Where from, in CIDR form. Without any: from everywhere.
+    #[serde(default)]
+    pub(crate) subnets: Vec<String>,
+}
+
 /// Which of the machine's addresses is the node's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "NodeAddress")]
 pub(crate) struct NodeAddressSection {
     /// Subnets in CIDR form; the node's address is the first one inside any of them. Without any:
-    /// the address of the default route.
+    /// the address of the default route. The firewall takes machines in these subnets, as those in
+    /// the subnet of the node's own address, for nodes.
     #[serde(default)]
     pub(crate) subnets: Vec<String>,
 }

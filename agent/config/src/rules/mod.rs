@@ -5,6 +5,7 @@ mod cluster;
 mod collisions;
 mod duration;
 mod etcd;
+mod firewall;
 mod gates;
 mod host;
 mod kubelet;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::firewall;
 use crate::document::{InterfaceSection, NetworkSection, RouteSection};
 use crate::path::Path;
 use crate::problem::Fault;
@@ -55,6 +56,7 @@ pub(super) fn judge(section: NetworkSection, at: &Path, report: &mut Report<'_>)
         interfaces,
         nameservers,
         time_servers: section.time_servers,
+        firewall: firewall::judge(section.firewall, &at.key("firewall"), report),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod component;
 mod endpoint;
+mod firewall;
 mod hostname;
 mod kubelet;
 mod network;
@@ -13,6 +14,7 @@ mod virtual_ip;
 
 pub use component::{Arg, Component, HostVolume, NetworkAddon, PathType};
 pub use endpoint::Endpoint;
+pub use firewall::{Firewall, Ingress, Transport};
 pub use hostname::Hostname;
 pub use kubelet::{Kubelet, Taint, TaintEffect};
 pub use network::{Cidr, Interface, InterfaceSelector, Network, Route};

@@ -2,6 +2,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::Firewall;
+
 /// An address range such as `10.0.2.0/24`.
 pub type Cidr = IpNet;
 
@@ -14,6 +16,8 @@ pub struct Network {
     pub nameservers: Vec<IpAddr>,
     /// The time servers, names or addresses; none means the image's own.
     pub time_servers: Vec<String>,
+    /// Who may reach what.
+    pub firewall: Firewall,
 }
 
 /// One network interface.

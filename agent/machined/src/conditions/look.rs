@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use machine_plan::observed::{Observed, Probe, Room};
+use machine_plan::stages::Stage;
 
 use super::{Condition, Kind};
 use crate::clock;
@@ -68,7 +69,11 @@ pub fn of(look: &Look<'_>) -> Vec<Condition> {
         found.push(Condition::new(Kind::EtcdDown, "etcd", message));
     }
     for stage in look.stages.iter().filter(|s| s.verdict == "failed") {
-        let kind = refused(&stage.message).unwrap_or(Kind::StageFailed);
+        let own = match stage.name == Stage::Firewall.word() {
+            true => Kind::FirewallNotLoaded,
+            false => Kind::StageFailed,
+        };
+        let kind = refused(&stage.message).unwrap_or(own);
         found.push(Condition::new(kind, stage.name, stage.message.clone()));
     }
     found

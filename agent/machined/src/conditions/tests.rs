@@ -100,6 +100,19 @@ fn errors_of_a_full_disk_are_told_from_others() {
 }
 
 #[test]
+fn rules_that_are_not_loaded_have_a_name_of_their_own() {
+    let failed = |name| StageStatus {
+        name,
+        verdict: "failed",
+        message: "cannot reload machined-firewall.service: the job's result is failed".to_owned(),
+    };
+    let stages = [failed("firewall"), failed("host")];
+    let observed = Observed::default();
+    let found = look(&observed, |look| look.stages = &stages);
+    assert_eq!(kinds(&found), [Kind::FirewallNotLoaded, Kind::StageFailed]);
+}
+
+#[test]
 fn etcds_silence_has_patience_and_a_name_of_its_own() {
     let sick = Observed {
         etcd_health: Probe::Unreadable("HTTP/1.0 503".to_owned()),

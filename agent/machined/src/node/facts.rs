@@ -1,12 +1,15 @@
 //! What the host says of itself: names and addresses.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use machine_config::MachineConfig;
 use machine_plan::address::choose_node_ip;
 use machine_plan::facts::HostFacts;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 
 use super::NodeError;
 
@@ -31,15 +34,21 @@ pub fn set_hostname(name: &str) -> Result<(), NodeError> {
 /// planes hold by turns; the node's own among them, or the unspecified address while there is none.
 pub fn look(config: &MachineConfig) -> HostFacts {
     let borrowed = config.virtual_ip().map(|wish| wish.address);
-    let all = interfaces().filter(|(_, ip)| Some(*ip) != borrowed);
-    let all: Vec<(String, IpAddr)> = all.collect();
-    let addresses: Vec<IpAddr> = all.iter().map(|(_, ip)| *ip).collect();
+    let all = interfaces().filter(|(_, net)| Some(net.addr()) != borrowed);
+    let all: Vec<(String, IpNet)> = all.collect();
+    let addresses: Vec<IpAddr> = all.iter().map(|(_, net)| net.addr()).collect();
     let node_ip = choose_node_ip(config, &addresses).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let has_it = all.into_iter().find(|(_, ip)| *ip == node_ip);
+    let has_it = all.iter().find(|(_, net)| net.addr() == node_ip);
+    let interface = has_it.map(|(name, _)| name.clone());
+    let beside = all
+        .iter()
+        .filter(|(name, _)| Some(name) == interface.as_ref());
+    let subnets: BTreeSet<IpNet> = beside.map(|(_, net)| net.trunc()).collect();
     HostFacts {
         node_ip,
-        interface: has_it.map(|(name, _)| name),
+        interface,
         addresses,
+        subnets: subnets.into_iter().collect(),
         control_planes: Vec::new(),
         resolv_conf_stub: true,
     }
@@ -47,22 +56,27 @@ pub fn look(config: &MachineConfig) -> HostFacts {
 
 /// As in [`look`], in the kernel's order, bridges of the pod network left out.
 pub fn addresses() -> Vec<IpAddr> {
-    interfaces().map(|(_, ip)| ip).collect()
+    interfaces().map(|(_, net)| net.addr()).collect()
 }
 
-fn interfaces() -> impl Iterator<Item = (String, IpAddr)> {
+fn interfaces() -> impl Iterator<Item = (String, IpNet)> {
     let all = getifaddrs().into_iter().flatten();
     all.filter(|a| {
         a.flags.contains(InterfaceFlags::IFF_UP) && !a.flags.contains(InterfaceFlags::IFF_LOOPBACK)
     })
     .filter(|a| !a.interface_name.starts_with("cni") && !a.interface_name.starts_with("veth"))
     .filter_map(|a| {
-        let address = a.address?;
-        let v4 = address.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
-        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))?;
-        Some((a.interface_name, ip))
+        let ip = |address: SockaddrStorage| {
+            let v4 = address.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
+        };
+        let address = ip(a.address?)?;
+        let mask = a.netmask.and_then(ip);
+        // One without a mask is alone.
+        let net = mask.and_then(|mask| IpNet::with_netmask(address, mask).ok());
+        Some((a.interface_name, net.unwrap_or_else(|| address.into())))
     })
-    .filter(|(_, ip)| match ip {
+    .filter(|(_, net)| match net.addr() {
         IpAddr::V4(v4) => !v4.is_link_local(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local(),
     })

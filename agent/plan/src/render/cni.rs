@@ -40,7 +40,9 @@ pub fn cni(config: &MachineConfig, pod_cidrs: &[IpNet]) -> RenderedFile {
                 "type": "bridge",
                 "bridge": "cni0",
                 "isGateway": true,
-                "ipMasq": true,
+                // The plugin would hide a pod's address from pods of other nodes too: the
+                // machine's own table does it instead, see `firewall`.
+                "ipMasq": false,
                 "hairpinMode": true,
                 "ipam": {
                     "type": "host-local",

@@ -10,6 +10,7 @@ use super::args::Args;
 use super::marks::{kubelet_may_set, taints};
 use super::static_pods::{FLEXVOLUMES, needs_dual_stack_gate};
 use super::{MANIFESTS, PKI, gates, join, to_yaml};
+use crate::address::choose_second_ip;
 use crate::facts::HostFacts;
 use crate::files::RenderedFile;
 
@@ -132,19 +133,22 @@ fn flags(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
 }
 
 fn node_ips(config: &MachineConfig, facts: &HostFacts) -> String {
-    if let Some(ip) = config.kubelet().node_ip {
-        return ip.to_string();
-    }
+    // A document that names one address leaves the other family's to be found: without it the node
+    // has no way for that family's pods.
+    let first = config.kubelet().node_ip.unwrap_or(facts.node_ip);
     let has = |v4: bool| {
         config
             .pod_subnets()
             .iter()
             .any(|net: &IpNet| net.addr().is_ipv4() == v4)
     };
-    let second = facts.other_family_ip().filter(|_| {
-        has(true) && has(false) && gates::KUBELET_TWO_NODE_IPS.holds(*config.kubernetes_version())
+    let second = choose_second_ip(config, facts).filter(|second| {
+        second.is_ipv4() != first.is_ipv4()
+            && has(true)
+            && has(false)
+            && gates::KUBELET_TWO_NODE_IPS.holds(*config.kubernetes_version())
     });
-    join([Some(facts.node_ip), second].into_iter().flatten())
+    join([Some(first), second].into_iter().flatten())
 }
 
 /// For a double-quoted value in a systemd environment file.

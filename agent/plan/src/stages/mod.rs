@@ -5,6 +5,7 @@ mod cluster;
 mod endpoint;
 mod etcd;
 mod etcd_order;
+mod firewall;
 mod host;
 mod node;
 mod pods;
@@ -27,6 +28,8 @@ use crate::verdict::{Plan, Verdict};
 pub enum Stage {
     /// Hostname, sysctls, modules, links, time.
     Host,
+    /// Whom the machine lets in.
+    Firewall,
     /// Authorities and leaves.
     Certs,
     /// containerd.
@@ -62,6 +65,7 @@ impl Stage {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Host => "host",
+            Self::Firewall => "firewall",
             Self::Certs => "certs",
             Self::Runtime => "runtime",
             Self::Endpoint => "endpoint",
@@ -93,8 +97,10 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 15] = [
+const TABLE: [(Stage, &[Stage], Rule); 16] = [
     (Stage::Host, &[], host::plan),
+    // After the host: its rules name the subnets of the node's address.
+    (Stage::Firewall, &[Stage::Host], firewall::plan),
     (Stage::Certs, &[Stage::Host], certs::plan),
     (Stage::Runtime, &[Stage::Host], units::runtime),
     (Stage::Endpoint, &[Stage::Certs], endpoint::plan),

@@ -475,6 +475,42 @@ fn routes_follow_the_nodes_and_outlive_an_api_that_is_away() {
 }
 
 #[test]
+fn routes_lead_through_a_nodes_address_of_the_same_family() {
+    let words = "  networking: {podSubnet: \"10.244.0.0/16,fd44::/56\", \
+        serviceSubnet: \"10.96.0.0/16,fd96::/112\"}\n";
+    let document = DOCUMENT.replacen("cluster:\n", &format!("cluster:\n{words}"), 1);
+    let bundle = machine_config::read(document.as_bytes()).unwrap();
+    let facts = HostFacts::at("10.0.2.15".parse().unwrap());
+    let secrets = bundle.secrets.unwrap();
+    let desired = Desired::new(&bundle.config, &secrets, &facts, Some(UNIX_EPOCH), None);
+    let pods: [_; 2] = ["10.244.1.0/24", "fd44:0:0:1::/64"].map(|net| net.parse().unwrap());
+    let node = |addresses: &[&str]| PeerSeen {
+        addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+        pod_cidrs: pods.into(),
+        ..peer("n1", "10.0.2.16", "10.244.1.0/24")
+    };
+    let mut observed = fresh(&desired);
+    let mut added = |peer: PeerSeen| {
+        observed.peers = Probe::Seen(vec![peer]);
+        match verdict(Stage::Routes, &desired, &observed, NOW) {
+            Some(Verdict::Act { actions }) => match actions.as_slice() {
+                [Action::SetRoutes { add, .. }] => add
+                    .iter()
+                    .map(|route| format!("{} {}", route.to, route.via))
+                    .collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let both = added(node(&["10.0.2.16", "fd00:2::16"]));
+    let (v4, v6) = ("10.244.1.0/24 10.0.2.16", "fd44:0:0:1::/64 fd00:2::16");
+    assert_eq!(both, [v4, v6]);
+    assert_eq!(added(node(&["fd00:2::16", "10.0.2.16"])), [v4, v6]);
+    assert_eq!(added(node(&["10.0.2.16"])), [v4]);
+}
+
+#[test]
 fn a_node_that_went_down_on_purpose_is_uncordoned_and_anothers_cordon_stays() {
     let desired = desired();
     let mut observed = fresh(&desired);

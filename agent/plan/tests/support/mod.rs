@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use machine_config::{CaPair, ClusterSecrets, MachineConfig, NetworkAddon};
+use machine_config::{CaPair, ClusterSecrets, IpNet, MachineConfig, NetworkAddon};
 use machine_pki::Secret;
 use machine_plan::facts::HostFacts;
 use machine_plan::files::RenderedFile;
@@ -39,17 +39,14 @@ pub(crate) fn secrets() -> ClusterSecrets {
 /// A machine with the first address of its config's static ones, or a documentation address.
 pub(crate) fn facts(config: &MachineConfig) -> HostFacts {
     let fallback = "192.0.2.10".parse().unwrap();
-    let addresses: Vec<_> = config
-        .network()
-        .interfaces
-        .iter()
-        .flat_map(|interface| &interface.addresses)
-        .map(|net| net.addr())
-        .collect();
+    let interfaces = config.network().interfaces.iter();
+    let subnets: Vec<_> = interfaces.flat_map(|i| i.addresses.clone()).collect();
+    let addresses: Vec<_> = subnets.iter().map(IpNet::addr).collect();
     let node_ip = addresses.first().copied().unwrap_or(fallback);
     HostFacts {
         interface: Some("eth0".to_owned()),
         addresses,
+        subnets,
         control_planes: ["192.0.2.11", "192.0.2.12"]
             .map(|ip| ip.parse().unwrap())
             .into(),
@@ -68,6 +65,7 @@ pub(crate) fn first_member(config: &MachineConfig) -> EtcdWish {
 pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
     let facts = facts(config);
     let mut files = render::host(config);
+    files.push(render::firewall(config, &facts));
     files.extend(render::containerd(config));
     files.extend(render::kubelet(config, &facts));
     files.extend(render::haproxy(config, &facts).into_iter().flatten());

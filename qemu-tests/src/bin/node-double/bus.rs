@@ -12,7 +12,7 @@ use zbus::{Connection, ObjectPath, ObjectServer, OwnedObjectPath, fdo, interface
 
 use crate::containers::Pods;
 use crate::services::Services;
-use crate::units::{AGENT, Down, Units};
+use crate::units::{AGENT, Down, FIREWALL, Units};
 use crate::{agent, kubelet, report};
 
 pub(crate) const ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
@@ -93,6 +93,16 @@ async fn start_bus() -> anyhow::Result<tokio::process::Child> {
     Ok(bus)
 }
 
+async fn load_rules() -> anyhow::Result<()> {
+    let mut nft = tokio::process::Command::new("/usr/sbin/nft");
+    nft.args(["-f", "/etc/nftables.d/machined.nft"]);
+    let ran = nft.env_clear().stdin(Stdio::null()).output().await;
+    let ran = ran.context("run nft")?;
+    let why = String::from_utf8_lossy(&ran.stderr);
+    anyhow::ensure!(ran.status.success(), "{}: {why}", ran.status);
+    Ok(())
+}
+
 struct Login(Units);
 
 #[interface(name = "org.freedesktop.login1.Manager")]
@@ -135,7 +145,16 @@ impl Manager {
             return Err(fdo::Error::Failed(why));
         }
         println!("node: {operation} {unit}");
+        let mut result = "done";
         match (operation, unit) {
+            // What it takes is the kernel's of this node's network alone.
+            ("start" | "restart" | "reload", FIREWALL) => match load_rules().await {
+                Ok(()) => self.0.runs(unit),
+                Err(error) => {
+                    println!("node: {unit}: {error:#}");
+                    result = "failed";
+                }
+            },
             // It comes back by itself.
             ("restart", AGENT) => self.0.signal(AGENT, Signal::TERM),
             _ if self.1.job(operation, unit) => {}
@@ -147,7 +166,7 @@ impl Manager {
         let (connection, ended, unit) = (connection.clone(), job.clone(), unit.to_owned());
         tokio::spawn(async move {
             let emitter = SignalEmitter::new(&connection, SYSTEMD)?;
-            Self::job_removed(&emitter, 1, ended.into(), &unit, "done").await
+            Self::job_removed(&emitter, 1, ended.into(), &unit, result).await
         });
         Ok(job)
     }

@@ -7,15 +7,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const AGENT: &str = "machined.service";
 pub(crate) const KUBELET: &str = "kubelet.service";
+pub(crate) const FIREWALL: &str = "machined-firewall.service";
 
 /// The units of the image that matter to the agent, and whether they run at boot. One that is only
 /// told of its files does nothing here: the harness sets addresses, and nobody sets the host's kernel.
-const KNOWN: [(&str, bool); 12] = [
+const KNOWN: [(&str, bool); 13] = [
     (AGENT, true),
     (KUBELET, false),
     ("containerd.service", false),
     ("haproxy.service", false),
     ("keepalived.service", false),
+    (FIREWALL, false),
     ("machined-readyz.service", false),
     ("systemd-journald.service", true),
     ("systemd-modules-load.service", true),

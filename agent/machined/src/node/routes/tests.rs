@@ -50,11 +50,14 @@ fn routes_are_set_changed_and_removed_and_again_is_fine() {
             set(&[w1.clone(), w2.clone()], &[]).await.unwrap();
             assert_eq!(seen().await, [w1.clone(), w2.clone()]);
         }
-        let moved = route("10.244.1.0/24", "10.9.0.4");
-        set(std::slice::from_ref(&moved), &[]).await.unwrap();
-        assert_eq!(seen().await, [moved.clone(), w2.clone()]);
+        let moved = [
+            route("10.244.1.0/24", "10.9.0.4"),
+            route("fd44:0:0:2::/64", "fd09::4"),
+        ];
+        set(&moved, &[]).await.unwrap();
+        assert_eq!(seen().await, moved);
         for _ in 0..2 {
-            set(&[], &[moved.clone(), w2.clone()]).await.unwrap();
+            set(&[], &moved).await.unwrap();
             assert_eq!(seen().await, []);
         }
     });
