@@ -13,6 +13,10 @@ default:
 demo: image qemu
     image/demo.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl
 
+# Three control planes and a worker here; loses and replaces a machine, then the quorum. Half an hour to an hour where machines are emulated.
+demo-ha *args: image qemu
+    image/demo-ha.sh "{{ cache }}/current-image" target/{{ profile }}/machinectl {{ args }}
+
 # Everything that must hold: lints, rooms, pure tests, adapters, then stories, on machines made of namespaces and on booted ones.
 test: lint rooms unit adapters namespaces stories
 

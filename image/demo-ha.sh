@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # demo-ha.sh IMAGE MACHINECTL: three control planes and a worker; one machine is lost and replaced, then
-# the quorum is lost and recovered. Emulated it takes the better part of an hour.
+# the quorum is lost and recovered. Emulated it takes the better part of an hour. More arguments go to
+# `cluster create`.
 set -euo pipefail
 image=$1
 machinectl=$2
