@@ -331,7 +331,8 @@ struct View(Shared, String);
 
 impl View {
     fn read<T>(&self, part: impl Fn(&Unit) -> T) -> Option<T> {
-        self.0.lock().unwrap().loaded.get(&self.1).map(part)
+        // Whoever asks has it read again, should it have been forgotten meanwhile.
+        self.0.lock().unwrap().load(&self.1).map(|unit| part(unit))
     }
 }
 
