@@ -124,7 +124,8 @@ impl Ledger {
         directory: &Path,
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(directory).map_err(io("make", directory))?;
+        durable::make_directories(directory).map_err(io("make", directory))?;
+        etcd::tidy_up(directory);
         let (entries, unreadable, newest) = entry::read_all(directory)?;
         let inner = Mutex::new(Inner {
             entries,

@@ -4,6 +4,8 @@ mod api;
 mod boot;
 mod clock;
 mod conditions;
+#[cfg(test)]
+mod crash_matrix;
 mod daemon;
 mod durable;
 mod ears;

@@ -125,6 +125,11 @@ pub struct Node {
 impl Node {
     /// Connects to the system bus. `asked`: what is known of a worker kubelet's certificate.
     pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>, asked: Arc<kubelet::Asked>) -> Self {
+        let data = etcd::data::Data::default();
+        if let Ok(order) = ledger.etcd_order() {
+            let open = order.filter(|order| !order.done);
+            data.tidy_up(open.as_ref().map(|order| order.id.as_str()));
+        }
         Self {
             systemd,
             asked,
@@ -133,7 +138,7 @@ impl Node {
             ledger,
             endpoint: kube::Kube::default(),
             etcd: etcd::cluster::Cluster::default(),
-            data: etcd::data::Data::default(),
+            data,
         }
     }
 

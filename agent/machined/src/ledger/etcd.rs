@@ -94,7 +94,16 @@ pub(super) fn snapshot(directory: &Path, sha256: &str) -> PathBuf {
     directory.join(format!("{SNAPSHOT}{sha256}"))
 }
 
-// It holds every Secret: none stays longer than its order. What cannot be removed now is by the next.
+/// Takes away what an agent left that ended between an order's end and the removal of its snapshot, or
+/// before there was an order. What cannot be read may still need its snapshot.
+pub(super) fn tidy_up(directory: &Path) {
+    if let Ok(last) = read(directory) {
+        tidy(directory, last.filter(|order| !order.done).as_ref());
+    }
+}
+
+// It holds every Secret: none stays longer than its order. What cannot be removed now is by the next,
+// or by the next run of the agent.
 fn tidy(directory: &Path, order: Option<&EtcdOrder>) {
     let needed = order.and_then(|order| match &order.verb {
         EtcdVerb::Recover(Source::Snapshot { sha256 }) => Some(snapshot(directory, sha256)),
@@ -103,7 +112,7 @@ fn tidy(directory: &Path, order: Option<&EtcdOrder>) {
     for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let is_one = file.file_name().to_string_lossy().contains(SNAPSHOT);
         if is_one && Some(file.path()) != needed {
-            let _ = std::fs::remove_file(file.path());
+            let _ = durable::remove(&file.path());
         }
     }
 }
@@ -151,6 +160,9 @@ mod tests {
         finish(at, &id).unwrap();
         assert!(read(at).unwrap().unwrap().done && !snapshot(at, "bb").exists());
         // The clock went back.
+        durable::replace(&snapshot(at, "cc"), b"of no order", 0o600).unwrap();
+        tidy_up(at);
+        assert!(!snapshot(at, "cc").exists());
         let leave = order(at, EtcdVerb::Leave, "alice", &now(3)).unwrap();
         assert_eq!(leave, "leave-8");
         forget(at).unwrap();

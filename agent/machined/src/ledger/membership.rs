@@ -38,7 +38,7 @@ pub(super) fn keep(directory: &Path, membership: &Membership) -> Result<(), Ledg
 /// Forgets it; what is not there is forgotten.
 pub(super) fn forget(directory: &Path) -> Result<(), LedgerError> {
     let path = directory.join(FILE);
-    match std::fs::remove_file(&path) {
+    match durable::remove(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         removed => removed.map_err(io("remove", &path))?,
     }

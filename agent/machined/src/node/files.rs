@@ -1,8 +1,7 @@
 //! Files: whole, durable, with their mode from the first byte.
 
-use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use machine_plan::digest::digest;
@@ -80,7 +79,7 @@ pub fn write(file: &RenderedFile) -> Result<(), NodeError> {
 
 /// Removes a file; one that is not there is removed.
 pub fn remove(path: &str) -> Result<(), NodeError> {
-    match std::fs::remove_file(path) {
+    match durable::remove(Path::new(path)) {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(NodeError::File {
             operation: "remove",
             path: path.to_owned(),
@@ -117,13 +116,11 @@ pub(super) fn make_parent(path: &Path, file_mode: u32) -> std::io::Result<()> {
     let mode = if file_mode & 0o077 == 0 { 0o700 } else { 0o755 };
     // Only the last one may be private: /etc/kubernetes is read by pods.
     if let Some(above) = directory.parent() {
-        std::fs::create_dir_all(above)?;
+        durable::make_directories(above)?;
     }
-    match std::fs::DirBuilder::new().mode(mode).create(directory) {
-        // The umask may have taken bits away.
-        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(mode)),
+    match durable::make_directory(directory, mode) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(e),
+        made => made,
     }
 }
 

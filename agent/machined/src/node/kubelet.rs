@@ -66,7 +66,7 @@ pub fn has_certificate(folder: &Path, now: SystemTime) -> bool {
 /// Puts one there, unless kubelet got one meanwhile. With power gone before the
 /// link there is a file that nobody reads, and the next certificate has its own.
 pub fn keep(folder: &Path, own: &MachineIdentity, now: SystemTime) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    durable::make_directories(folder)?;
     let moment = jiff::Timestamp::try_from(now).map_err(io::Error::other)?;
     let file = folder.join(
         moment

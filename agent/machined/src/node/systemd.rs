@@ -283,4 +283,4 @@ fn unit_name(label: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

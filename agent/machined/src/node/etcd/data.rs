@@ -16,6 +16,9 @@ use crate::node::NodeError;
 /// What etcd calls its part of the folder.
 const MEMBER: &str = "member";
 
+/// How the ids of orders to recover begin.
+const RECOVERY: &str = "recover-";
+
 /// The folder that etcd keeps its data in.
 #[derive(Debug, Clone)]
 pub struct Data(PathBuf);
@@ -68,7 +71,7 @@ impl Data {
         ledger: &Ledger,
     ) -> Result<String, NodeError> {
         let part = self.part(order);
-        match std::fs::remove_dir_all(&part) {
+        match durable::remove_all(&part) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("remove", &part, e)),
             _ => {}
         }
@@ -116,8 +119,21 @@ impl Data {
     /// Notes the end; what only served the way is removed then, and only then.
     pub fn finish(&self, order: &str, ledger: &Ledger) -> Result<(), LedgerError> {
         ledger.finish_etcd_order(order)?;
-        let _ = std::fs::remove_dir_all(self.whole(order));
+        let _ = durable::remove_all(&self.whole(order));
         Ok(())
+    }
+
+    /// Takes away what served the way of orders that are over, or was half made for one that another
+    /// took the place of: the agent may have ended before it did. `open`: the order that is not over.
+    pub fn tidy_up(&self, open: Option<&str>) {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let order = name.strip_suffix(".part").unwrap_or(&name);
+            if order.starts_with(RECOVERY) && Some(order) != open {
+                // What cannot be removed now is by the next run of the agent.
+                let _ = durable::remove_all(&entry.path());
+            }
+        }
     }
 
     fn database(&self) -> PathBuf {
@@ -133,7 +149,7 @@ impl Data {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), NodeError> {
-        std::fs::rename(from, to).map_err(|e| failed("rename", from, e))?;
+        durable::rename(from, to).map_err(|e| failed("rename", from, e))?;
         durable::sync(&self.0).map_err(|e| failed("sync", &self.0, e))
     }
 }
@@ -191,6 +207,11 @@ mod tests {
         assert_eq!(std::fs::read(&database).unwrap(), b"new");
         let kept = data.0.join("member.before-recover-7/snap/db");
         assert_eq!(std::fs::read(kept).unwrap(), b"old");
+        put(&data.part("recover-9").join("member/snap/db"), "half");
+        data.tidy_up(Some("recover-9"));
+        assert!(data.part("recover-9").exists() && !data.whole(order).exists());
+        data.tidy_up(None);
+        assert!(!data.part("recover-9").exists());
         data.finish(order, &ledger).unwrap();
         data.set_aside("leave-8", &ledger).unwrap();
         data.set_aside("leave-8", &ledger).unwrap();

@@ -6,7 +6,7 @@
     reason = "a power cut may tear a test's files"
 )]
 
-mod bench;
+pub(crate) mod bench;
 mod double;
 mod private;
 mod scenarios;
@@ -48,6 +48,7 @@ scenarios!(
     jobs_and_failures_without_a_job_are_changes,
     the_end_of_the_connection_ends_the_changes,
     changed_unit_files_count_after_one_reload,
+    a_unit_is_stopped_and_one_that_does_not_run_is_stopped,
 );
 
 // Only a script can be this quick; on a busy machine so can systemd.

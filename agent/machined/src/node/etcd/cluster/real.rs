@@ -2,6 +2,7 @@
 //! loses its disk.
 
 mod machines;
+mod matrix;
 mod recover;
 
 use std::collections::BTreeSet;

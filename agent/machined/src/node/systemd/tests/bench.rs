@@ -8,7 +8,7 @@ use crate::node::systemd::Systemd;
 
 /// What a unit does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Behaviour {
+pub(crate) enum Behaviour {
     /// Runs until it is stopped.
     Works,
     /// Ends with a failure as soon as it is started.
@@ -22,8 +22,8 @@ pub(super) enum Behaviour {
 }
 
 /// The adapter, and a hand on what it talks to.
-pub(super) struct Bench {
-    pub(super) systemd: Systemd,
+pub(crate) struct Bench {
+    pub(crate) systemd: Systemd,
     manager: Manager,
 }
 
@@ -33,7 +33,7 @@ enum Manager {
 }
 
 impl Bench {
-    pub(super) async fn scripted() -> Self {
+    pub(crate) async fn scripted() -> Self {
         let (double, connection) = Double::start().await;
         Self {
             systemd: Systemd::on(connection).await.unwrap(),
@@ -41,7 +41,7 @@ impl Bench {
         }
     }
 
-    pub(super) async fn real() -> Self {
+    pub(crate) async fn real() -> Self {
         let (private, connection) = Private::start().await;
         Self {
             systemd: Systemd::on(connection).await.unwrap(),
@@ -57,8 +57,13 @@ impl Bench {
         }
     }
 
+    /// What starting a unit does beside; only a script can have it done.
+    pub(crate) fn on_start(&self, what: fn(&str)) {
+        self.script().on_start(what);
+    }
+
     /// Puts unit files in place. The manager has not read them again.
-    pub(super) fn write(&self, units: &[(&'static str, Behaviour)]) {
+    pub(crate) fn write(&self, units: &[(&'static str, Behaviour)]) {
         for (name, behaviour) in units {
             match &self.manager {
                 Manager::Scripted(double) => double.write(name, *behaviour),
@@ -68,7 +73,7 @@ impl Bench {
     }
 
     /// Ends what a unit runs, without a job.
-    pub(super) async fn crash(&self, unit: &str) {
+    pub(crate) async fn crash(&self, unit: &str) {
         match &self.manager {
             Manager::Scripted(double) => double.crash(unit).await,
             Manager::Real(private) => private.crash(unit).await,

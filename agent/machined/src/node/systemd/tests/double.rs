@@ -19,6 +19,7 @@ struct Script {
     reloads: usize,
     subscribed: bool,
     early: bool,
+    on_start: Option<fn(&str)>,
 }
 
 #[derive(Clone)]
@@ -53,8 +54,22 @@ impl Script {
         (self.jobs, path.try_into().unwrap())
     }
 
+    fn stop(&mut self, name: &str, job: (u32, OwnedObjectPath)) -> Vec<Ended> {
+        let unit = self.load(name).unwrap();
+        (unit.active, unit.sub) = ("inactive", "dead");
+        vec![Ended {
+            job,
+            unit: name.to_owned(),
+            active: "inactive",
+            result: "done",
+        }]
+    }
+
     /// Runs a unit's job: every job that ends with it, in order.
     fn run(&mut self, name: &str, job: (u32, OwnedObjectPath)) -> Vec<Ended> {
+        if let Some(what) = self.on_start {
+            what(name);
+        }
         let unit = self.load(name).unwrap();
         let (active, sub, result, job_result) = match unit.behaviour {
             Behaviour::Works => ("active", "running", "success", "done"),
@@ -120,6 +135,10 @@ impl Double {
 
     pub(super) fn end_jobs_before_replying(&self) {
         self.lock().early = true;
+    }
+
+    pub(super) fn on_start(&self, what: fn(&str)) {
+        self.lock().on_start = Some(what);
     }
 
     pub(super) fn reloads(&self) -> usize {
@@ -208,6 +227,7 @@ impl Manager {
         &self,
         name: &str,
         mode: &str,
+        run: fn(&mut Script, &str, (u32, OwnedObjectPath)) -> Vec<Ended>,
         connection: &Connection,
     ) -> Result<OwnedObjectPath, Refused> {
         assert_eq!(mode, "replace");
@@ -217,7 +237,7 @@ impl Manager {
                 return Err(Refused::NoSuchUnit(format!("Unit {name} not found.")));
             }
             let job = script.job();
-            let ended = script.run(name, job.clone());
+            let ended = run(&mut script, name, job.clone());
             // Without a subscription nobody is told anything.
             let ended = if script.subscribed { ended } else { Vec::new() };
             (job, ended, script.early)
@@ -294,7 +314,7 @@ impl Manager {
         mode: String,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath, Refused> {
-        self.queue(&name, &mode, connection).await
+        self.queue(&name, &mode, Script::run, connection).await
     }
 
     async fn restart_unit(
@@ -303,7 +323,16 @@ impl Manager {
         mode: String,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath, Refused> {
-        self.queue(&name, &mode, connection).await
+        self.queue(&name, &mode, Script::run, connection).await
+    }
+
+    async fn stop_unit(
+        &self,
+        name: String,
+        mode: String,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        self.queue(&name, &mode, Script::stop, connection).await
     }
 
     async fn reload_or_restart_unit(
@@ -312,7 +341,7 @@ impl Manager {
         mode: String,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath, Refused> {
-        self.queue(&name, &mode, connection).await
+        self.queue(&name, &mode, Script::run, connection).await
     }
 
     fn reset_failed_unit(&self, name: String) -> Result<(), Refused> {
@@ -342,7 +371,8 @@ struct View(Shared, String);
 
 impl View {
     fn read<T>(&self, part: impl Fn(&Unit) -> T) -> Option<T> {
-        self.0.lock().unwrap().loaded.get(&self.1).map(part)
+        // Whoever asks has it read again, should it have been forgotten meanwhile.
+        self.0.lock().unwrap().load(&self.1).map(|unit| part(unit))
     }
 }
 

@@ -168,3 +168,16 @@ pub(super) async fn changed_unit_files_count_after_one_reload(bench: Bench) {
         bench.systemd.restart(unit).await.unwrap_err();
     }
 }
+
+pub(super) async fn a_unit_is_stopped_and_one_that_does_not_run_is_stopped(bench: Bench) {
+    bench.write(&[("steady.service", Behaviour::Works)]);
+    bench.systemd.start("steady.service").await.unwrap();
+    for _ in 0..2 {
+        bench.systemd.stop("steady.service").await.unwrap();
+        let seen = seen(&bench, "steady.service").await;
+        assert_eq!(
+            (seen.active_state.as_str(), seen.sub_state.as_str()),
+            ("inactive", "dead")
+        );
+    }
+}

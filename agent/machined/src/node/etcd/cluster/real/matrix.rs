@@ -1,0 +1,194 @@
+//! What is asked of etcd's cluster, ended at every step: the rows of docs/crash-matrix.md.
+
+use std::collections::BTreeSet;
+
+use machine_plan::action::Action;
+use machine_plan::order::EtcdVerb;
+use machine_plan::stages::{Stage, verdict};
+use machine_plan::verdict::Verdict;
+
+use super::machines::{Machine, Machines, agent};
+use crate::crash_matrix::{disk, kind, proven};
+use crate::durable::steps;
+use crate::ledger::OrderState;
+
+impl Machine {
+    async fn next(&self) -> Option<Action> {
+        let desired = self.desired();
+        let observed = self.observe(&desired).await;
+        match verdict(Stage::Etcd, &desired, &observed, 0).unwrap() {
+            Verdict::Act { actions } => actions.into_iter().next(),
+            _ => None,
+        }
+    }
+
+    async fn act(&self, action: &Action) {
+        let done = self.execute(&self.desired(), action).await;
+        done.unwrap_or_else(|e| panic!("{action}: {e}"));
+    }
+
+    /// Acts until this is next.
+    async fn until_next(&self, name: &str) -> Action {
+        for _ in 0..10 {
+            match self.next().await {
+                Some(action) if kind(&action) == name => return action,
+                Some(action) => self.act(&action).await,
+                None => break,
+            }
+        }
+        panic!("{name} is not planned: {:?}", self.next().await);
+    }
+
+    /// As what it is listed, and whether with a vote.
+    async fn seen_by(&self, other: &Self) -> Vec<(machine_plan::membership::MemberId, bool)> {
+        let members = other.cluster.members(&[other.address].into()).await;
+        let url = self.desired().etcd_peer_url;
+        let members = members.seen().unwrap().iter();
+        let here = members.filter(|m| m.peer_urls.contains(&url));
+        here.map(|m| (m.id, !m.learner)).collect()
+    }
+
+    /// It is a member, it remembers as which, and etcd is about to be told.
+    async fn has_joined(&self, other: &Self) {
+        self.until_next("WriteFile").await;
+        let kept = self.ledger.membership().unwrap().unwrap();
+        assert_eq!(self.seen_by(other).await, [(kept.id, false)]);
+    }
+
+    /// As before it has joined.
+    async fn is_out(&self, other: &Self) -> Action {
+        for (id, _) in self.seen_by(other).await {
+            let at = [other.address].into();
+            other.cluster.remove(&at, (id, "cp2")).await.unwrap();
+        }
+        self.ledger.forget_membership().unwrap();
+        let next = self.next().await.unwrap();
+        assert_eq!(kind(&next), "JoinEtcd");
+        next
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_cluster_ends_at_any_step() {
+    let mut machines = Machines::new();
+    let [one, two, _] = <[_; 3]>::try_from(machines.machines.clone()).ok().unwrap();
+    for index in [1, 2] {
+        machines.lose(index).await;
+    }
+    machines.lost[1] = false;
+    one.ledger.order_bootstrap("test").unwrap();
+    let founded = async |_: &mut Machines| {
+        let order = one.ledger.bootstrap_order().unwrap().unwrap();
+        order.state == OrderState::Done && one.ledger.membership().unwrap().is_some()
+    };
+    machines.until("a cluster of one", founded).await;
+    machines.agents[0].abort();
+
+    join(&one, &two).await;
+    remove(&one, &two).await;
+    promote(&mut machines, &one, &two).await;
+    leave(&mut machines, &one, &two).await;
+}
+
+async fn join(one: &Machine, two: &Machine) {
+    let folder = two.scratch.path().join("ledger");
+    let roots = [folder.as_path()];
+    // Before: again the same.
+    let action = two.is_out(one).await;
+    assert_eq!(two.next().await, Some(action.clone()));
+    let before = disk::read(&roots);
+    steps::record(usize::MAX);
+    two.act(&action).await;
+    let all = steps::recorded();
+    two.has_joined(one).await;
+    // Killed after the cluster has added it, at each step of remembering it, and after the last.
+    let mut ways = BTreeSet::new();
+    for count in 0..=all.len() {
+        let action = two.is_out(one).await;
+        steps::record(count);
+        let done = two.execute(&two.desired(), &action).await;
+        let taken = steps::recorded();
+        assert_eq!(done.is_ok(), count == all.len());
+        two.has_joined(one).await;
+        ways.extend(disk::cut(&before, &taken));
+    }
+    // The power goes: in the ledger is all that may be then, in the cluster what it was asked.
+    for left in ways {
+        let action = two.is_out(one).await;
+        two.act(&action).await;
+        disk::put(&roots, &left);
+        two.has_joined(one).await;
+    }
+    proven("JoinEtcd", [true; 6]);
+}
+
+async fn remove(one: &Machine, two: &Machine) {
+    // It was added, and does not remember it.
+    let action = two.is_out(one).await;
+    two.act(&action).await;
+    two.ledger.forget_membership().unwrap();
+    let action = two.next().await.unwrap();
+    assert_eq!(kind(&action), "RemoveMember");
+    assert_eq!(two.next().await, Some(action.clone()));
+    for _ in 0..2 {
+        two.act(&action).await;
+        assert_eq!(two.seen_by(one).await, []);
+        assert_eq!(two.next().await.as_ref().map(kind), Some("JoinEtcd"));
+    }
+    proven("RemoveMember", [true, false, true, false, false, false]);
+}
+
+async fn promote(machines: &mut Machines, one: &Machine, two: &Machine) {
+    let action = two.until_next("WriteFile").await;
+    two.act(&action).await;
+    let caught_up = async |_: &mut Machines| {
+        let next = two.next().await;
+        next.as_ref().map(kind) == Some("PromoteMember")
+    };
+    machines.until("the learner catches up", caught_up).await;
+    let action = two.next().await.unwrap();
+    assert_eq!(two.next().await, Some(action.clone()));
+    let kept = two.ledger.membership().unwrap().unwrap();
+    // The cluster may say for a moment that it is not ready for it.
+    let promoted = async |_: &mut Machines| two.execute(&two.desired(), &action).await.is_ok();
+    machines.until("it is promoted", promoted).await;
+    for _ in 0..2 {
+        assert_eq!(two.seen_by(one).await, [(kept.id, true)]);
+        assert_eq!(two.next().await.as_ref().map(kind), Some("KeepMembership"));
+        two.act(&action).await;
+    }
+    proven("PromoteMember", [true, false, true, false, false, false]);
+    let keep = two.until_next("KeepMembership").await;
+    two.act(&keep).await;
+}
+
+async fn leave(machines: &mut Machines, one: &Machine, two: &std::sync::Arc<Machine>) {
+    two.ledger.order_etcd(EtcdVerb::Leave, "test").unwrap();
+    let action = two.next().await.unwrap();
+    assert_eq!(two.next().await, Some(action.clone()));
+    let Action::LeaveEtcd { id, name } = &action else {
+        panic!("{action}")
+    };
+    // As a node does, which asks others too, for it is no member any more in the middle of it.
+    let at = BTreeSet::from([one.address, two.address]);
+    for round in 0..2 {
+        let url = two.desired().etcd_peer_url;
+        let _ = two.cluster.forfeit(two.address, &url).await;
+        if round == 0 {
+            // Its leadership is handed over, and nothing more.
+            let again = async |_: &mut Machines| two.next().await.as_ref() == Some(&action);
+            machines.until("it is planned again", again).await;
+        }
+        let left = async |_: &mut Machines| {
+            let asked = two.cluster.remove(&at, (*id, name)).await;
+            asked.is_ok()
+        };
+        machines.until("it is taken out", left).await;
+        assert_eq!(two.seen_by(one).await, []);
+        assert_ne!(two.next().await.as_ref().map(kind), Some("LeaveEtcd"));
+    }
+    machines.agents[1] = agent(two);
+    let done = async |_: &mut Machines| two.ledger.etcd_order().unwrap().unwrap().done;
+    machines.until("its data is aside", done).await;
+    proven("LeaveEtcd", [true, true, true, false, false, false]);
+}
