@@ -619,7 +619,7 @@ fn an_etcd_outside_the_cluster_is_named_and_its_client_is_part_of_the_secrets() 
     let secrets = ["--etcd-ca", "ca", "--etcd-certificate", "crt", "--etcd-key"];
     let secrets = |key| [&["gen", "secrets"], &secrets[..], &[key]].concat();
     let (code, _, err) = run(&home, &secrets("crt"));
-    assert!(code == 2 && err.contains("externalEtcd.key"), "{err}");
+    assert!(code == 3 && err.contains("externalEtcd.key"), "{err}");
     good(&home, &secrets("key"));
     let words = [
         "gen",
@@ -649,7 +649,7 @@ fn an_etcd_outside_the_cluster_is_named_and_its_client_is_part_of_the_secrets() 
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (code, _, err) = run(&home, &[&words[..], &[endpoints]].concat());
     assert!(
-        code == 2 && err.contains("externalEtcd is missing"),
+        code == 3 && err.contains("externalEtcd is missing"),
         "{err}"
     );
     assert!(err.contains("gen secrets --etcd-ca"), "{err}");
