@@ -7,8 +7,8 @@ use qemu_tests::Image;
 
 /// The parts, in the order of the table.
 const PARTS: [&str; 10] = [
-    "ready", "boot", "secrets", "sizes", "join", "learner", "endpoint", "balancer", "agents",
-    "look",
+    "ready", "boot", "join", "learner", "endpoint", "balancer", "agents", "look", "secrets",
+    "sizes",
 ];
 
 /// Where everything is, and how much of it to do.
