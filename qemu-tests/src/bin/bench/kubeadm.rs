@@ -25,10 +25,16 @@ case "$1 $2" in "start kubelet" | "restart kubelet") ;; *) exit 0 ;; esac
 (
     if [ -e /etc/kubernetes/bootstrap-kubelet.conf ]; then
         . /var/lib/kubelet/kubeadm-flags.env
-        kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
-            --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
-            $KUBELET_KUBEADM_ARGS &
-        until [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ]; do sleep 0.1; done
+        ask() {
+            kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+                --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
+                $KUBELET_KUBEADM_ARGS &
+        }
+        ask
+        until [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ]; do
+            sleep 0.1
+            kill -0 $! || ask
+        done
         kill $!
     fi
     until [ -e /etc/kubernetes/manifests/etcd.yaml ]; do sleep 0.1; done
