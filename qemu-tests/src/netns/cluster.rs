@@ -139,13 +139,18 @@ impl Cluster {
 
     /// Who holds the virtual IP.
     pub fn holders(&self) -> anyhow::Result<Vec<String>> {
+        self.holders_of(VIRTUAL_IP)
+    }
+
+    /// Who has an address.
+    pub fn holders_of(&self, address: &str) -> anyhow::Result<Vec<String>> {
         let mut holders = Vec::new();
         for node in self.nodes.iter().filter(|node| node.is_on()) {
             let [nsenter, space] = node.inside();
             let words = [&space, "ip", "-o", "address", "show"];
             let deadline = Deadline::new(20, format!("the addresses of {}", node.name));
             let shown = run_quietly(Path::new(&nsenter), &words, &[], &deadline)?;
-            if shown.stdout.contains(&format!(" {VIRTUAL_IP}/")) {
+            if shown.stdout.contains(&format!(" {address}/")) {
                 holders.push(node.name.clone());
             }
         }

@@ -2,9 +2,11 @@
 //! which no route leaves.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What our namespaces are called, and the bridge's own.
 const PREFIX: &str = "machined-";
@@ -13,7 +15,7 @@ const LAN: &str = "machined-lan";
 /// Where the operator is, and where the cluster's endpoint.
 const SEAT: &str = "192.0.2.1/24";
 /// The address of the cluster's load balancer.
-pub(super) const ENDPOINT: &str = "192.0.2.10";
+pub const ENDPOINT: &str = "192.0.2.10";
 
 /// One at a time on a host: names and addresses are always the same.
 pub struct Net {
@@ -45,6 +47,11 @@ impl Net {
     /// How to run something where the operator is: words to put before a command.
     pub fn seat() -> [String; 2] {
         ["nsenter".to_owned(), format!("--net=/run/netns/{LAN}")]
+    }
+
+    /// Puts the calling thread where the operator is, for as long as the thread lives.
+    pub fn sit() -> anyhow::Result<()> {
+        enter(&format!("/run/netns/{LAN}"))
     }
 
     /// Gives a node its network. Its card has always the same hardware address, as a real one's.
@@ -82,6 +89,13 @@ impl Drop for Net {
             eprintln!("cannot take the network away: {error:#}");
         }
     }
+}
+
+/// Puts the calling thread into a network.
+pub(super) fn enter(space: &str) -> anyhow::Result<()> {
+    let file = File::open(space).with_context(|| format!("open {space}"))?;
+    let kind = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(file.as_fd(), kind).with_context(|| format!("enter {space}"))
 }
 
 /// Where a node's processes are put.

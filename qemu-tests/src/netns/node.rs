@@ -126,9 +126,29 @@ impl Node {
 
     /// Kills the agent at once, or a static pod's process; whoever looks after it starts it again.
     pub fn kill(&mut self, name: &str) -> anyhow::Result<()> {
-        let power = self.power.as_mut().context("it is off")?;
         eprintln!("{name} of {} is killed", self.name);
-        Ok(writeln!(power.orders, "kill {name}")?)
+        self.order(&format!("kill {name}"))
+    }
+
+    /// Stops a static pod's process where it is, so that it takes connections and never answers.
+    pub fn freeze(&mut self, name: &str) -> anyhow::Result<()> {
+        eprintln!("{name} of {} is frozen", self.name);
+        self.order(&format!("freeze {name}"))
+    }
+
+    /// Has it go on.
+    pub fn thaw(&mut self, name: &str) -> anyhow::Result<()> {
+        self.order(&format!("thaw {name}"))
+    }
+
+    /// Starts a program that is none of the node's own; it ends with the node, told as all others are.
+    pub fn run_beside(&mut self, words: &str) -> anyhow::Result<()> {
+        self.order(&format!("run {words}"))
+    }
+
+    fn order(&mut self, order: &str) -> anyhow::Result<()> {
+        let power = self.power.as_mut().context("it is off")?;
+        Ok(writeln!(power.orders, "{order}")?)
     }
 
     /// Waits for a line on the console since it was turned on.
@@ -163,6 +183,21 @@ impl Node {
         let power = self.power.as_ref().context("it is off")?;
         // Its root is in memory, and only seen from inside: by way of one that is there.
         Ok(PathBuf::from(format!("/proc/{}/root{path}", power.first)))
+    }
+
+    /// Puts the calling thread into its network, for as long as the thread lives.
+    pub fn enter(&self) -> anyhow::Result<()> {
+        super::net::enter(&space(&self.name))
+    }
+
+    /// How to run something on it, with its own root and processes: words to put before a command.
+    pub fn on(&self) -> anyhow::Result<Vec<String>> {
+        let power = self.power.as_ref().context("it is off")?;
+        let words = format!(
+            "nsenter --target={} --mount --net --pid --uts --ipc --root --wd",
+            power.first
+        );
+        Ok(words.split(' ').map(str::to_owned).collect())
     }
 
     /// How to run something in its network: words to put before a command.

@@ -19,6 +19,12 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// The same without an agent: what is on a machine of somebody else's.
+    pub(super) fn without_agent(self) -> Self {
+        let machined = PathBuf::new();
+        Self { machined, ..self }
+    }
+
     /// From the variables that the recipe sets.
     pub fn from_env(double: &str) -> anyhow::Result<Self> {
         let path = |variable: &str| {

@@ -1,7 +1,7 @@
 # Makes a node's root and becomes its first process, in namespaces of its own.
 # Of the host it has /usr and nothing else. What is on its disk is in $NODE/disk and
 # outlives its power; everything else is in memory, as on a machine of ours.
-# Environment: NODE, DOUBLE, MACHINED, KUBERNETES.
+# Environment: NODE, DOUBLE, MACHINED (none: the machine is somebody else's), KUBERNETES.
 set -eu
 root=$NODE/root
 mkdir -p "$root" "$NODE/disk/lib/etcd" "$NODE/disk/lib/machined" "$NODE/disk/lib/kubelet" \
@@ -20,7 +20,7 @@ mount --bind "$NODE/log" var/log
 ln -sfn ../run var/run
 mount --bind -o ro "$NODE/credentials" run/credentials
 mount --bind -o ro "$KUBERNETES" opt/kubernetes
-for program in "$DOUBLE" "$MACHINED"; do
+for program in "$DOUBLE" ${MACHINED:+"$MACHINED"}; do
     name=$(basename "$program")
     : >"opt/$name"
     mount --bind -o ro "$program" "opt/$name"
@@ -34,6 +34,14 @@ cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom dev/
 ln -s /proc/self/fd dev/fd
 mkfifo dev/console
 mount -t proc none proc
+# A real kubelet looks for its control groups; nothing of this machine's is its to change.
+if [ -z "$MACHINED" ]; then
+    mkdir sys
+    mount --rbind /sys sys
+    cut -d ' ' -f 2 /proc/self/mounts | grep "^$root/sys" | while read -r mounted; do
+        mount -o remount,bind,ro "$mounted"
+    done
+fi
 # Each power on is a boot of its own.
 cat proc/sys/kernel/random/uuid >run/boot_id
 mount --bind run/boot_id proc/sys/kernel/random/boot_id

@@ -46,7 +46,7 @@ fn boot(settings: &Settings, after: &str, append: &str) -> anyhow::Result<f64> {
         append: format!("{append} {}", stamp.append),
         ..Spec::default()
     };
-    let machine = Machine::boot(&settings.image, &shop, &spec)?;
+    let machine = Machine::boot(&settings.image()?, &shop, &spec)?;
     let line = machine.console("bench: up at ", 120)?;
     machine.cut_power();
     shop.done();

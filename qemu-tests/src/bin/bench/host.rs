@@ -89,7 +89,7 @@ pub fn binaries(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
 /// The image without the Kubernetes binaries, packed.
 pub fn image(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let script = settings.scripts.join("size.sh");
-    let folder = settings.image_folder.display().to_string();
+    let folder = settings.image_folder()?.display().to_string();
     eprintln!("bench: packing the image with zstd -19: some minutes");
     let ran = run(&script, &[&folder], &[], 900)?;
     ensure!(

@@ -2,16 +2,31 @@
 //! docs/operations/bench.md says how to read it; `just bench` runs it.
 
 mod agent;
+mod agents;
+mod balancer;
 mod boots;
+mod client;
+mod endpoint;
 mod guest;
+mod guide;
 mod host;
+mod inside;
+mod join;
+mod kubeadm;
+mod learner;
+mod load;
+mod look;
 mod ours;
 mod peer;
 mod settings;
 mod table;
 
+use anyhow::Context;
 use settings::Settings;
 use table::Table;
+
+/// One on machines made of namespaces.
+type Part = fn(&Settings, &mut Table) -> anyhow::Result<()>;
 
 fn main() -> anyhow::Result<()> {
     let settings = Settings::from_env(std::env::args().skip(1).collect())?;
@@ -29,6 +44,19 @@ fn measure(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     }
     if settings.wants("boot") {
         boots::compare(settings, table)?;
+    }
+    let parts: [(&str, Part); 6] = [
+        ("join", join::compare),
+        ("learner", learner::measure),
+        ("endpoint", endpoint::compare),
+        ("balancer", balancer::compare),
+        ("agents", agents::measure),
+        ("look", look::compare),
+    ];
+    for (name, part) in parts {
+        if settings.wants(name) {
+            part(settings, table).with_context(|| format!("part {name}"))?;
+        }
     }
     if settings.wants("secrets") {
         host::secrets(settings, table)?;

@@ -44,7 +44,7 @@ pub fn round(settings: &Settings, round: usize) -> anyhow::Result<Ours> {
         append: probe.append,
         ..Spec::default()
     };
-    let machine = Machine::boot(&settings.image, &shop, &spec)?;
+    let machine = Machine::boot(&settings.image()?, &shop, &spec)?;
     machine.console("machined: maintenance", 120)?;
     let node = format!("cp1={}", machine.api);
 

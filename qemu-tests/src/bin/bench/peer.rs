@@ -39,7 +39,7 @@ impl Peer {
         let made = run(
             &settings.scripts.join("peer/disk.sh"),
             &[
-                &settings.image_folder.display().to_string(),
+                &settings.image_folder()?.display().to_string(),
                 &settings.kubernetes.display().to_string(),
                 &tools.display().to_string(),
             ],
@@ -107,7 +107,7 @@ impl Peer {
             extra_disk: Some(self.tools.clone()),
             ..Spec::default()
         };
-        Machine::boot(&settings.image, &self.shop, &spec)
+        Machine::boot(&settings.image()?, &self.shop, &spec)
     }
 
     fn kubeconfig(&self, line: &str) -> anyhow::Result<PathBuf> {

@@ -6,14 +6,13 @@ use anyhow::{Context, ensure};
 use qemu_tests::Image;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 4] = ["ready", "boot", "secrets", "sizes"];
+const PARTS: [&str; 10] = [
+    "ready", "boot", "join", "learner", "endpoint", "balancer", "agents", "look", "secrets",
+    "sizes",
+];
 
 /// Where everything is, and how much of it to do.
 pub struct Settings {
-    /// The node image with the agent as released.
-    pub image: Image,
-    /// Its folder.
-    pub image_folder: PathBuf,
     /// The CLI as released.
     pub machinectl: PathBuf,
     /// The agent as released.
@@ -26,6 +25,10 @@ pub struct Settings {
     pub rounds: usize,
     /// How often each machine is booted.
     pub boots: usize,
+    /// How often each fault of the endpoint is caused.
+    pub faults: usize,
+    /// What plays a machine's surroundings.
+    pub double: String,
     parts: Vec<String>,
 }
 
@@ -40,16 +43,29 @@ impl Settings {
             );
         }
         Ok(Self {
-            image: Image::from_env()?,
-            image_folder: path("MACHINED_IMAGE")?,
             machinectl: path("MACHINECTL")?,
             machined: path("MACHINED_BINARY")?,
             kubernetes: path("KUBERNETES_BINARIES")?,
             scripts: path("IMAGE_SCRIPTS")?,
             rounds: count("BENCH_ROUNDS", 1)?,
             boots: count("BENCH_BOOTS", 3)?,
+            faults: count("BENCH_FAULTS", 5)?,
+            double: std::env::current_exe()?
+                .with_file_name("node-double")
+                .display()
+                .to_string(),
             parts,
         })
+    }
+
+    /// The node image with the agent as released. Only parts that boot machines need it.
+    pub fn image(&self) -> anyhow::Result<Image> {
+        Image::from_env()
+    }
+
+    /// Its folder.
+    pub fn image_folder(&self) -> anyhow::Result<PathBuf> {
+        path("MACHINED_IMAGE")
     }
 
     /// Whether a part is to be measured.

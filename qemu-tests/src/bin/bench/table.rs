@@ -38,6 +38,43 @@ impl Table {
             .push([figure, ours, peer, ratio, "-".to_owned(), "-".to_owned()]);
     }
 
+    /// The worst of ours against a bound, beside the peer's worst: of a few values that is what p99 is.
+    pub fn worst(&mut self, figure: &str, unit: &str, ours: &[f64], peer: &[f64], target: f64) {
+        let worst = |of: &[f64]| of.iter().copied().fold(f64::NAN, f64::max);
+        let (a, b) = (worst(ours), worst(peer));
+        self.rows.push([
+            figure.to_owned(),
+            format!("{} {unit}", number(a)),
+            format!("{} {unit}", number(b)),
+            format!("{:.3}", a / b),
+            format!("<= {target} {unit}"),
+            verdict(a <= target),
+        ]);
+        self.note(format!("{figure}: each: {ours:.2?} against {peer:.2?}"));
+    }
+
+    /// How much more ours is than the peer's, run by run: the median of that against a bound.
+    pub fn more(&mut self, figure: &str, unit: &str, ours: &[f64], peer: &[f64], target: f64) {
+        let (a, b) = (median(ours), median(peer));
+        let more: Vec<_> = ours.iter().zip(peer).map(|(a, b)| a - b).collect();
+        let middle = median(&more);
+        self.rows.push([
+            figure.to_owned(),
+            format!("{} {unit}", number(a)),
+            format!("{} {unit}", number(b)),
+            format!("{middle:+.3}"),
+            format!("<= +{target} {unit}"),
+            verdict(middle <= target),
+        ]);
+        self.note(format!("{figure}: more in each run: {more:+.3?}"));
+    }
+
+    /// The median of ours against a bound, and each below the table.
+    pub fn spread(&mut self, figure: &str, unit: &str, ours: &[f64], target: f64) {
+        self.bound(figure, unit, median(ours), target);
+        self.note(format!("{figure}: each run: {ours:.2?}"));
+    }
+
     /// Ours against a bound.
     pub fn bound(&mut self, figure: &str, unit: &str, ours: f64, target: f64) {
         self.rows.push([

@@ -14,14 +14,19 @@ use crate::units::{AGENT, Units};
 /// The unit's RestartSec.
 const AGAIN: Duration = Duration::from_secs(1);
 
+const AGENT_PROGRAM: &str = "/opt/machined";
 const LOG: &str = "/var/log/machined.log";
 const CREDENTIALS: &str = "/run/credentials";
 
 pub(crate) async fn supervise(units: Units) -> anyhow::Result<()> {
+    // A machine of somebody else's has none.
+    if !Path::new(AGENT_PROGRAM).exists() {
+        return std::future::pending().await;
+    }
     loop {
         let log = File::options().create(true).append(true).open(LOG)?;
         let run = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-        let mut command = Command::new("/opt/machined");
+        let mut command = Command::new(AGENT_PROGRAM);
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin")

@@ -10,6 +10,7 @@ use tokio::io::AsyncBufReadExt;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath, ObjectServer, OwnedObjectPath, fdo, interface};
 
+use crate::beside::Beside;
 use crate::containers::Pods;
 use crate::services::Services;
 use crate::units::{AGENT, Down, FIREWALL, Units};
@@ -37,8 +38,9 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     });
     let _bus = start_bus().await?;
     let (units, pods) = (Units::new(), Pods::default());
-    let (to_units, to_pods) = (units.clone(), pods.clone());
-    std::thread::spawn(move || obey(&to_units, &to_pods));
+    let beside = Beside::default();
+    let (to_units, to_pods, to_beside) = (units.clone(), pods.clone(), beside.clone());
+    std::thread::spawn(move || obey(&to_units, &to_pods, &to_beside));
     let _connection = zbus::connection::Builder::address(ADDRESS)
         .serve_at(
             SYSTEMD,
@@ -54,11 +56,13 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         down = units.down() => down,
         ended = agent::supervise(units.clone()) => { ended?; units.down().await }
         ended = kubelet::run(units.clone(), pods.clone()) => { ended?; Down::Off }
+        ended = kubelet::healthz(units.clone()) => { ended?; Down::Off }
         () = report::run(units.clone()) => Down::Off,
     };
     println!("node: goes down: {down:?}");
     // As systemd does it: everything is told at once, and nothing waits for anything else.
     units.signal(AGENT, Signal::TERM);
+    beside.stop_all();
     pods.stop_all().await;
     Ok(ExitCode::from(match down {
         Down::Off => OFF,
@@ -68,11 +72,14 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
 
 /// Orders of the harness: what no part of the node does by itself. Their end is the harness's, and
 /// with that the node's.
-fn obey(units: &Units, pods: &Pods) {
+fn obey(units: &Units, pods: &Pods, beside: &Beside) {
     for order in std::io::stdin().lines().map_while(Result::ok) {
         match order.split_once(' ') {
             Some(("kill", name)) if units.get(name).is_some() => units.signal(name, Signal::KILL),
             Some(("kill", name)) => pods.signal(name, Signal::KILL),
+            Some(("freeze", name)) => pods.signal(name, Signal::STOP),
+            Some(("thaw", name)) => pods.signal(name, Signal::CONT),
+            Some(("run", words)) => beside.run(words),
             _ => println!("node: no such order: {order}"),
         }
     }

@@ -188,7 +188,8 @@ impl Pod {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin")
+            // Manifests of kubeadm's name programs of an image.
+            .env("PATH", "/opt/kubernetes:/usr/sbin:/usr/bin")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

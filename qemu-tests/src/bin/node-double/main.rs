@@ -4,6 +4,7 @@
 
 mod agent;
 mod balance;
+mod beside;
 mod bus;
 mod containers;
 mod http;
