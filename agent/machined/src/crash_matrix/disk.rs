@@ -223,7 +223,8 @@ impl Disk {
     }
 
     fn enter(&mut self, path: &Path, thing: Kept) -> Option<Change> {
-        let name = self.name(path)?;
+        let name = self.name(path);
+        let name = name.unwrap_or_else(|| panic!("nothing is known of {}", path.display()));
         if self.names.contains_key(&name) {
             return None;
         }

@@ -83,17 +83,20 @@ async fn objects() {
     // applied once more and changes nothing. With the power it goes.
     let scratch = Scratch::new();
     let path = scratch.path().join("machined/applied");
+    files::set_note(&scratch.path().join("other"), "there").unwrap();
+    let before = disk::read(&[scratch.path()]);
     steps::record(usize::MAX);
     files::set_note(&path, &digest).unwrap();
     let taken = steps::recorded();
     for count in 0..=taken.len() {
-        let left = disk::killed(&disk::Tree::new(), &taken[..count]);
+        let left = disk::killed(&before, &taken[..count]);
         disk::put(&[scratch.path()], &left);
         match files::note(&path) {
             None => assert_eq!(wanted(None), all),
             note => assert_eq!(wanted(note), []),
         }
     }
+    assert_eq!(files::note(&path).as_ref(), Some(&digest));
     cluster.kube.apply(&cluster.access, objects).await.unwrap();
     assert_eq!(versions(&cluster), done);
     proven("ApplyObjects", [true; 6]);

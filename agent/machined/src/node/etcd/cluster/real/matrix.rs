@@ -1,16 +1,19 @@
 //! What is asked of etcd's cluster, ended at every step: the rows of docs/crash-matrix.md.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use machine_plan::action::Action;
+use machine_plan::observed::Probe;
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
 
-use super::machines::{Machine, Machines, agent};
+use super::machines::{Machine, Machines, TOGETHER, agent};
 use crate::crash_matrix::{disk, kind, proven};
 use crate::durable::steps;
 use crate::ledger::OrderState;
+use crate::testing::within;
 
 impl Machine {
     async fn next(&self) -> Option<Action> {
@@ -41,10 +44,19 @@ impl Machine {
 
     /// As what it is listed, and whether with a vote.
     async fn seen_by(&self, other: &Self) -> Vec<(machine_plan::membership::MemberId, bool)> {
-        let members = other.cluster.members(&[other.address].into()).await;
+        let at = [other.address].into();
         let url = self.desired().etcd_peer_url;
-        let members = members.seen().unwrap().iter();
-        let here = members.filter(|m| m.peer_urls.contains(&url));
+        let listed = async {
+            loop {
+                // A cluster that has just changed may have no leader for a moment.
+                if let Probe::Seen(members) = other.cluster.members(&at).await {
+                    break members;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let members = within(TOGETHER, "who is a member", listed).await;
+        let here = members.iter().filter(|m| m.peer_urls.contains(&url));
         here.map(|m| (m.id, !m.learner)).collect()
     }
 
@@ -96,6 +108,7 @@ async fn join(one: &Machine, two: &Machine) {
     // Before: again the same.
     let action = two.is_out(one).await;
     assert_eq!(two.next().await, Some(action.clone()));
+    two.ledger.keep_control_planes(&[]).unwrap();
     let before = disk::read(&roots);
     steps::record(usize::MAX);
     two.act(&action).await;
