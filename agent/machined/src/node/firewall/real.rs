@@ -217,6 +217,9 @@ fn pods_see_each_others_addresses_and_everybody_else_sees_the_nodes() {
             .block_on(crate::node::routes::set(&ways, &[]))
             .unwrap();
     });
+    // To ask for a neighbour on a pod's behalf a card needs its link-local address, which the kernel first
+    // makes sure that nobody else has.
+    std::thread::sleep(Duration::from_secs(3));
     let seen: BTreeSet<_> = [
         "10.244.1.2",
         "fd44:0:0:1::2",
