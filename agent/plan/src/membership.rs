@@ -192,6 +192,16 @@ pub fn absence_refused(members: &[Member], id: MemberId) -> Option<String> {
     })
 }
 
+/// Why a member must not be restarted with other arguments; none where it may. As for its absence, but of
+/// two voters each is the quorum at all times: who waited for another would wait for ever. While both
+/// answer, the cluster goes without for as long as the restart takes, like a single one's.
+pub fn restart_refused(members: &[Member], id: MemberId) -> Option<String> {
+    match voters(members) {
+        (2, 2) => None,
+        _ => absence_refused(members, id),
+    }
+}
+
 /// Why the cluster should get no further voter now; none where it may. Until the new one is there it
 /// is one more that is silent: those that answer must be a quorum of all, or one of one.
 pub fn addition_refused(members: &[Member]) -> Option<String> {

@@ -8,7 +8,7 @@ use super::{Look, etcd_order, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
-    Member, MemberId, Membership, absence_refused, addition_refused, in_sync, removal_refused,
+    Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
 use crate::observed::Probe;
 use crate::verdict::Verdict;
@@ -212,10 +212,10 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         let there = matches!(observed.files.get(&manifest.path), Some(Probe::Seen(_)));
         let refused = members
             .zip(own)
-            .and_then(|(all, own)| absence_refused(all, own.id));
+            .and_then(|(all, own)| restart_refused(all, own.id));
         return match refused {
-            // A changed manifest restarts it: not while the others could not do without. That may be for
-            // ever, and who it is has to be remembered all the same.
+            // A changed manifest restarts it: not while the others could not do without. That may be
+            // long, and who it is has to be remembered all the same.
             Some(why) if there => voter.map_or_else(
                 || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
                 keep,

@@ -285,6 +285,17 @@ fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
             &three[..1],
             "write /etc/kubernetes/manifests/etcd.yaml",
         ),
+        // Either of two is the quorum: it waits only for both to answer.
+        (
+            seen("other".to_owned()),
+            &["a own own 100", "b cp2 b 100"],
+            "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        (
+            seen("other".to_owned()),
+            &["a own own 100", "b cp2 b -"],
+            "remember etcd member a as a voter",
+        ),
         // Not while the others cannot do without it; who it is is remembered meanwhile.
         (
             seen("other".to_owned()),
