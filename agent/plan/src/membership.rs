@@ -100,6 +100,10 @@ pub struct Membership {
     pub initial_cluster: Vec<(String, String)>,
     /// Whether it was seen with a vote.
     pub voter: bool,
+    /// Until then: in which boot it was added. Only in that one is it known that etcd begins for the
+    /// first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 impl Membership {
@@ -123,6 +127,16 @@ impl Membership {
             id,
             initial_cluster: named.collect(),
             voter,
+            boot: None,
+        }
+    }
+
+    /// The same, of one that was added in this boot.
+    #[must_use]
+    pub fn added_in(self, boot: &str) -> Self {
+        Self {
+            boot: Some(boot.to_owned()),
+            ..self
         }
     }
 

@@ -161,9 +161,14 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
             None => joining(look),
             // It had begun: the data that went with its identity is gone.
             Some(own) if !own.name.is_empty() => stale(members, own, "its data is gone"),
+            // Cut short, or its disk was lost after etcd had begun and before the others heard its name.
+            Some(own) if joined.boot.as_ref() != Some(&observed.boot) => {
+                stale(members, own, "it was added in another boot")
+            }
             Some(own) if !joined.fits(members) => {
                 let name = &look.desired.hostname;
-                let membership = Membership::of(members, own.id, name, false);
+                let membership =
+                    Membership::of(members, own.id, name, false).added_in(&observed.boot);
                 Verdict::act(vec![Action::KeepMembership { membership }])
             }
             Some(_) => match writes(observed, [manifest]) {
@@ -198,6 +203,7 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         }
         (Some(joined), Some(_), Some(own)) if !joined.voter && !own.learner => Some(Membership {
             voter: true,
+            boot: None,
             ..joined.clone()
         }),
         _ => None,

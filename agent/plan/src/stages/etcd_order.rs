@@ -101,12 +101,14 @@ fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
         return waits;
     }
     let order = order.id.clone();
-    Verdict::act(vec![
-        Action::SetEtcdAside {
-            order: order.clone(),
-        },
-        Action::FinishEtcdOrder { order },
-    ])
+    // The cluster that was ordered here had begun: without its data the order would begin another.
+    let begun = look.observed.bootstrap_ordered && look.observed.etcd_data == Probe::Seen(());
+    let mut actions = vec![Action::FinishBootstrap; usize::from(begun)];
+    actions.push(Action::SetEtcdAside {
+        order: order.clone(),
+    });
+    actions.push(Action::FinishEtcdOrder { order });
+    Verdict::act(actions)
 }
 
 /// What has to be done, or waited for, until nothing of the control plane runs here. The API server

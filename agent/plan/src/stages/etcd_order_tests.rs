@@ -193,6 +193,12 @@ fn a_machine_that_discards_its_data_joins_anew() {
         done(&mut seen);
         (seen.api_server, seen.etcd_runs) = (Probe::Absent, Probe::Absent);
     }
+    // Who founded the cluster, and was away before it could note that: it must not found another.
+    let aside = "set etcd's data aside (discard-7), finish discard-7";
+    assert_eq!(said(&seen), aside);
+    seen.bootstrap_ordered = true;
+    assert_eq!(said(&seen), format!("finish bootstrap order, {aside}"));
+    seen.bootstrap_ordered = false;
     done(&mut seen);
     seen.members = Probe::Seen(vec![Member {
         id: MemberId(2),

@@ -169,6 +169,7 @@ impl World {
         let probe = |seen: Option<_>| seen.map_or(Probe::Absent, Probe::Seen);
         let manifest = machine.manifest.as_ref().map(|m| m.seen.clone());
         Observed {
+            boot: machine.boot.to_string(),
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership
@@ -231,7 +232,8 @@ impl World {
                 if minds {
                     let members = self.listed(at);
                     let own = self.cluster.at(peer_url).expect("just added").member.id;
-                    let joined = Membership::of(&members, own, name, false);
+                    let boot = self.machines[at].boot.to_string();
+                    let joined = Membership::of(&members, own, name, false).added_in(&boot);
                     self.machines[at].membership = Some(joined);
                 }
                 true

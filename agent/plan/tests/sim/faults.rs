@@ -58,13 +58,10 @@ impl World {
                 false => {}
             }
         }
-        // Who remembers that it was added, but not that it began: only its name says so.
-        // And a founder that does not know yet that others have joined it.
-        let entry = self.machines[at].data.and_then(|id| self.cluster.find(id));
+        // A founder that does not know yet that others have joined it.
         let own = &self.machines[at];
         let founding = own.order == Order::Ordered && own.membership.is_none();
-        let unheard = entry.is_some_and(|e| e.member.name.is_empty());
-        if what == Lost::Etcd && (unheard || (founding && self.cluster.members.len() > 1)) {
+        if what == Lost::Etcd && founding && self.cluster.members.len() > 1 {
             return false;
         }
         let machine = &mut self.machines[at];

@@ -146,8 +146,7 @@ impl World {
         let Some(id) = machine.data else {
             return Some("has no data");
         };
-        let manifest = machine.manifest.as_ref().map(|m| m.seen.digest.as_str());
-        let begun = wish.desired.etcd_begun.iter().chain(&wish.desired.etcd);
+        let manifest = machine.manifest.as_ref().map(|m| &m.seen.digest);
         let joined = machine.membership.as_ref();
         if !self.cluster.votes(id) {
             return Some("has no vote");
@@ -156,10 +155,7 @@ impl World {
             return Some("etcd does not run");
         }
         // What was accepted last is in force.
-        if !begun
-            .into_iter()
-            .any(|file| manifest == Some(&file.digest()))
-        {
+        if !wish.begun.iter().any(|digest| manifest == Some(digest)) {
             return Some("runs by another document");
         }
         if joined.is_none_or(|joined| joined.id != id || !joined.voter) {

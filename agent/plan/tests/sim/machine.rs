@@ -12,6 +12,7 @@ use machine_plan::files::RenderedFile;
 use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::{FileSeen, Probe};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
+use machine_plan::render::{EtcdWish, etcd_pod};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -101,6 +102,8 @@ pub(crate) struct Machine {
     pub(crate) api_manifest: Option<FileSeen>,
     /// Ticks until the API server listens.
     pub(crate) api: Option<u8>,
+    /// Which boot this is.
+    pub(crate) boot: u8,
     /// The members, asked for at the beginning of a look.
     pub(crate) asked: Option<Probe<Vec<Member>>>,
     pub(crate) seen: Option<Seen>,
@@ -137,6 +140,7 @@ impl Machine {
             etcd: Process::Down,
             api_manifest: None,
             api: None,
+            boot: 0,
             asked: None,
             seen: None,
             underway: None,
@@ -153,6 +157,7 @@ impl Machine {
 
     /// Its power goes: what was in memory goes along.
     pub(crate) fn stop(&mut self) {
+        self.boot = self.boot.wrapping_add(1);
         self.manifest = None;
         self.etcd = Process::Down;
         self.api_manifest = None;
@@ -213,15 +218,17 @@ pub(crate) struct Wish {
     /// Where etcd's manifest goes.
     pub(crate) path: String,
     pub(crate) api_path: String,
-    /// Digest of the objects that every cluster has.
+    /// Digest of the objects that it applies.
     pub(crate) objects: String,
+    /// Digests of the manifests that are right once etcd has begun.
+    pub(crate) begun: Vec<String>,
 }
 
 type Wishes = BTreeMap<(Identity, Option<Peers>), Rc<Wish>>;
 
 thread_local! {
     static WISHES: RefCell<Wishes> = const { RefCell::new(BTreeMap::new()) };
-    static BUNDLES: RefCell<BTreeMap<(u8, u8), Rc<Bundle>>> = const { RefCell::new(BTreeMap::new()) };
+    static BASES: RefCell<BTreeMap<Identity, Rc<Base>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 impl Wish {
@@ -239,6 +246,12 @@ impl Wish {
             path: path(&desired.etcd),
             api_path: path(&desired.api_server),
             objects: objects_digest(&desired.objects),
+            begun: desired
+                .etcd_begun
+                .iter()
+                .chain(&desired.etcd)
+                .map(RenderedFile::digest)
+                .collect(),
             desired,
         });
         WISHES.with_borrow_mut(|all| all.insert(key, Rc::clone(&wish)));
@@ -246,45 +259,74 @@ impl Wish {
     }
 }
 
-fn bundle(name: u8, generation: u8) -> Rc<Bundle> {
-    let key = (name, generation);
-    if let Some(known) = BUNDLES.with_borrow(|all| all.get(&key).cloned()) {
-        return known;
-    }
-    let text = DOCUMENT.replace("hostname: w1", &format!("hostname: {}", hostname(name)));
-    let version = "  kubernetesVersion: v1.37.0\n";
-    let argument = format!(
-        "{{ name: heartbeat-interval, value: {} }}",
-        100 + u16::from(generation)
-    );
-    let with = format!("{version}  etcd:\n    extraArgs:\n      - {argument}\n");
-    let bundle = machine_config::read(text.replace(version, &with).as_bytes());
-    let bundle = Rc::new(bundle.expect("a valid document"));
-    BUNDLES.with_borrow_mut(|all| all.insert(key, Rc::clone(&bundle)));
-    bundle
+/// What a machine should be before it has joined, and what that was made of.
+struct Base {
+    bundle: Bundle,
+    facts: HostFacts,
+    desired: Desired,
 }
 
-fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
-    let bundle = bundle(identity.name, identity.generation);
+fn base(identity: Identity) -> Rc<Base> {
+    if let Some(known) = BASES.with_borrow(|all| all.get(&identity).cloned()) {
+        return known;
+    }
+    let name = hostname(identity.name);
+    let text = DOCUMENT.replace("hostname: w1", &format!("hostname: {name}"));
+    let version = "  kubernetesVersion: v1.37.0\n";
+    let beat = 100 + u16::from(identity.generation);
+    let argument = format!("{{ name: heartbeat-interval, value: {beat} }}");
+    let with = format!("{version}  etcd:\n    extraArgs:\n      - {argument}\n");
+    let bundle = machine_config::read(text.replace(version, &with).as_bytes());
+    let bundle = bundle.expect("a valid document");
     let address = format!("192.0.2.{}", identity.address + 1);
-    let address = address.parse().expect("an address");
-    let facts = HostFacts::at(address);
+    let facts = HostFacts::at(address.parse().expect("an address"));
+    let base = Rc::new(Base {
+        desired: whole(&bundle, &facts, None),
+        bundle,
+        facts,
+    });
+    BASES.with_borrow_mut(|all| all.insert(identity, Rc::clone(&base)));
+    base
+}
+
+fn whole(bundle: &Bundle, facts: &HostFacts, joined: Option<&Membership>) -> Desired {
     let secrets = bundle.secrets.as_ref().expect("secrets");
-    Desired::new(&bundle.config, secrets, &facts, None, joined)
+    let mut desired = Desired::new(&bundle.config, secrets, facts, None, joined);
+    // No stage that is asked here has to do with these, but for the digest of the objects.
+    desired.objects.clear();
+    desired.authorities.clear();
+    desired.leaves.clear();
+    desired.host.clear();
+    desired.names.clear();
+    desired
+}
+
+// As by `whole`, of which a membership only changes one file: a test below says so.
+fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
+    let base = base(identity);
+    let mut desired = base.desired.clone();
+    if let Some(joined) = joined {
+        let initial_cluster = joined.initial_cluster.clone();
+        let wish = EtcdWish::Join { initial_cluster };
+        desired.etcd = Some(etcd_pod(&base.bundle.config, &base.facts, &wish));
+    }
+    desired
 }
 
 #[test]
-fn of_a_membership_only_the_peers_decide_what_is_desired() {
+fn of_a_membership_only_the_peers_decide_and_only_about_one_manifest() {
     let identity = Machine::new(0).identity;
-    let of = |id, voter| {
+    let base = base(identity);
+    for (id, voter) in [(1, false), (2, true)] {
         let joined = Membership {
             version: Membership::VERSION,
             id: MemberId(id),
             initial_cluster: vec![("cp0".to_owned(), "https://192.0.2.1:2380".to_owned())],
             voter,
+            boot: None,
         };
-        desired(identity, Some(&joined))
-    };
-    assert_eq!(of(1, false), of(2, true));
-    assert_ne!(of(1, false), desired(identity, None));
+        let made = desired(identity, Some(&joined));
+        assert_eq!(made, whole(&base.bundle, &base.facts, Some(&joined)));
+        assert_ne!(made, base.desired);
+    }
 }

@@ -73,7 +73,9 @@ impl World {
             None => !discard,
         };
         let open = self.machines.iter().any(|m| m.ordered().is_some());
-        let dear = machine.data.is_some_and(|id| self.cluster.votes(id) && !self.data_outlives(id));
+        let dear = machine
+            .data
+            .is_some_and(|id| self.cluster.votes(id) && !self.data_outlives(id));
         if refused || (discard && (open || dear)) {
             return;
         }
@@ -97,7 +99,9 @@ impl World {
     pub(crate) fn set_aside(&mut self, at: usize) {
         let machine = &self.machines[at];
         if let (Some(id), Process::Up(_)) = (machine.data, machine.etcd) {
-            self.broken("data set aside under a running etcd", || format!("m{at}: {id}"));
+            self.broken("data set aside under a running etcd", || {
+                format!("m{at}: {id}")
+            });
         }
         let machine = &mut self.machines[at];
         machine.membership = None;
