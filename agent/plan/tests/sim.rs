@@ -53,9 +53,8 @@ use std::time::{Duration, Instant};
 use schedule::Schedule;
 use world::{Outcome, World};
 
-/// Schedules of an ordinary run, and its first seed.
-const SCHEDULES: u64 = 2_000;
-const FIRST: u64 = 2_000;
+/// Schedules of an ordinary run.
+const SCHEDULES: u64 = 3_000;
 
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 100;
