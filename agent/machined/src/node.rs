@@ -220,6 +220,7 @@ impl Node {
         let paths: BTreeSet<String> = wanted.chain(ours).collect();
         Observed {
             hostname: facts::hostname(),
+            boot: crate::boot::boot_id(),
             node_ip: match address.is_unspecified() {
                 true => Probe::Absent,
                 false => Probe::Seen(address),

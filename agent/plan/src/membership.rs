@@ -100,6 +100,10 @@ pub struct Membership {
     pub initial_cluster: Vec<(String, String)>,
     /// Whether it was seen with a vote.
     pub voter: bool,
+    /// Until then: in which boot it was added. Only in that one is it known that etcd begins for the
+    /// first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 impl Membership {
@@ -123,6 +127,16 @@ impl Membership {
             id,
             initial_cluster: named.collect(),
             voter,
+            boot: None,
+        }
+    }
+
+    /// The same, of one that was added in this boot.
+    #[must_use]
+    pub fn added_in(self, boot: &str) -> Self {
+        Self {
+            boot: Some(boot.to_owned()),
+            ..self
         }
     }
 
@@ -190,6 +204,16 @@ pub fn absence_refused(members: &[Member], id: MemberId) -> Option<String> {
             away.shown()
         )
     })
+}
+
+/// Why a member must not be restarted with other arguments; none where it may. As for its absence, but of
+/// two voters each is the quorum at all times: who waited for another would wait for ever. While both
+/// answer, the cluster goes without for as long as the restart takes, like a single one's.
+pub fn restart_refused(members: &[Member], id: MemberId) -> Option<String> {
+    match voters(members) {
+        (2, 2) => None,
+        _ => absence_refused(members, id),
+    }
 }
 
 /// Why the cluster should get no further voter now; none where it may. Until the new one is there it

@@ -140,6 +140,8 @@ pub enum Restored {
 pub struct Observed {
     /// The kernel's hostname.
     pub hostname: String,
+    /// The kernel's id of this boot.
+    pub boot: String,
     /// The address that the document's choice falls on.
     pub node_ip: Probe<IpAddr>,
     /// By path.

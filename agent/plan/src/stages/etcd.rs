@@ -8,7 +8,7 @@ use super::{Look, etcd_order, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
-    Member, MemberId, Membership, absence_refused, addition_refused, in_sync, removal_refused,
+    Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
 use crate::observed::Probe;
 use crate::verdict::Verdict;
@@ -182,9 +182,14 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
             None => joining(look),
             // It had begun: the data that went with its identity is gone.
             Some(own) if !own.name.is_empty() => stale(members, own, "its data is gone"),
+            // Cut short, or its disk was lost after etcd had begun and before the others heard its name.
+            Some(own) if joined.boot.as_ref() != Some(&observed.boot) => {
+                stale(members, own, "it was added in another boot")
+            }
             Some(own) if !joined.fits(members) => {
                 let name = &look.desired.hostname;
-                let membership = Membership::of(members, own.id, name, false);
+                let membership =
+                    Membership::of(members, own.id, name, false).added_in(&observed.boot);
                 Verdict::act(vec![Action::KeepMembership { membership }])
             }
             Some(_) => match writes(observed, [manifest]) {
@@ -219,6 +224,7 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         }
         (Some(joined), Some(_), Some(own)) if !joined.voter && !own.learner => Some(Membership {
             voter: true,
+            boot: None,
             ..joined.clone()
         }),
         _ => None,
@@ -233,10 +239,10 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         let there = matches!(observed.files.get(&manifest.path), Some(Probe::Seen(_)));
         let refused = members
             .zip(own)
-            .and_then(|(all, own)| absence_refused(all, own.id));
+            .and_then(|(all, own)| restart_refused(all, own.id));
         return match refused {
-            // A changed manifest restarts it: not while the others could not do without. That may be for
-            // ever, and who it is has to be remembered all the same.
+            // A changed manifest restarts it: not while the others could not do without. That may be
+            // long, and who it is has to be remembered all the same.
             Some(why) if there => voter.map_or_else(
                 || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
                 keep,

@@ -1,7 +1,7 @@
 //! What a person has ordered about this machine's member of etcd. Each step is decided from what is
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
-use super::Look;
+use super::{Look, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::removal_refused;
@@ -56,6 +56,10 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     let joined = observed.membership.seen();
     let members = match &observed.members {
         Probe::Seen(members) => members,
+        // After a reboot this machine's own vote may be the one that the others lack to let it go.
+        Probe::Unreadable(_) if member_is_down(look) => {
+            return Verdict::act(writes(observed, desired.etcd_begun.last()));
+        }
         Probe::Unreadable(why) => {
             return Verdict::wait(format!(
                 "leaves etcd when a member with a vote answers: {why}"
@@ -85,17 +89,26 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     }
 }
 
+/// It has data, and nothing that starts it.
+fn member_is_down(look: &Look<'_>) -> bool {
+    let (observed, manifest) = (look.observed, &look.desired.etcd);
+    let absent = |file: &RenderedFile| observed.files.get(&file.path) == Some(&Probe::Absent);
+    observed.etcd_data == Probe::Seen(()) && manifest.as_ref().is_some_and(absent)
+}
+
 fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     if let Some(waits) = stopped(look) {
         return waits;
     }
     let order = order.id.clone();
-    Verdict::act(vec![
-        Action::SetEtcdAside {
-            order: order.clone(),
-        },
-        Action::FinishEtcdOrder { order },
-    ])
+    // The cluster that was ordered here had begun: without its data the order would begin another.
+    let begun = look.observed.bootstrap_ordered && look.observed.etcd_data == Probe::Seen(());
+    let mut actions = vec![Action::FinishBootstrap; usize::from(begun)];
+    actions.push(Action::SetEtcdAside {
+        order: order.clone(),
+    });
+    actions.push(Action::FinishEtcdOrder { order });
+    Verdict::act(actions)
 }
 
 /// What has to be done, or waited for, until nothing of the control plane runs here. The API server

@@ -156,6 +156,13 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
     };
     let mut seen = running(&desired(), order(EtcdVerb::Leave, false));
     assert!(said(&seen).starts_with("leaves etcd when a member with a vote is known"));
+    seen.members = Probe::Unreadable("no quorum".to_owned());
+    assert!(said(&seen).starts_with("leaves etcd when a member with a vote answers: no quorum"));
+    // After a power cut: of two voters the other cannot let it go alone.
+    let path = desired().etcd.unwrap().path;
+    let manifest = seen.files.insert(path.clone(), Probe::Absent);
+    assert_eq!(said(&seen), "write /etc/kubernetes/manifests/etcd.yaml");
+    seen.files.insert(path, manifest.unwrap());
     let joined = Membership::of(&three(true), MemberId(1), "own", true);
     seen.membership = Probe::Seen(joined);
     seen.members = Probe::Seen(three(false));
@@ -186,6 +193,12 @@ fn a_machine_that_discards_its_data_joins_anew() {
         done(&mut seen);
         (seen.api_server, seen.etcd_runs) = (Probe::Absent, Probe::Absent);
     }
+    // Who founded the cluster, and was away before it could note that: it must not found another.
+    let aside = "set etcd's data aside (discard-7), finish discard-7";
+    assert_eq!(said(&seen), aside);
+    seen.bootstrap_ordered = true;
+    assert_eq!(said(&seen), format!("finish bootstrap order, {aside}"));
+    seen.bootstrap_ordered = false;
     done(&mut seen);
     seen.members = Probe::Seen(vec![Member {
         id: MemberId(2),

@@ -203,7 +203,7 @@ fn a_machine_without_data_finds_its_place() {
 #[test]
 fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
     let added = members(&["a cp1 a 100", "b _ own l-"]);
-    let joined = Membership::of(&added, MemberId(0xb), "own", false);
+    let joined = Membership::of(&added, MemberId(0xb), "own", false).added_in("now");
     let desired = desired(Some(&joined));
     let manifest = desired.etcd.clone().unwrap();
     let told = format!("--initial-cluster=cp1=https://a:2380,own={OWN}");
@@ -219,6 +219,18 @@ fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
         mode: manifest.mode,
     };
     let there = Probe::Seen(seen);
+    for boot in ["before", ""] {
+        let observed = Observed {
+            boot: boot.to_owned(),
+            membership: Probe::Seen(joined.clone()),
+            members: Probe::Seen(added.clone()),
+            ..Observed::default()
+        };
+        let said = said(&verdict(Stage::Etcd, &desired, &observed, 0).unwrap());
+        let expected =
+            "remove etcd member https://192.0.2.9:2380 (b): it was added in another boot";
+        assert_eq!(said, expected);
+    }
     for (data, written, rows, expected) in [
         (
             false,
@@ -291,12 +303,19 @@ fn a_member_begins_as_it_was_added_and_is_promoted_once_it_has_caught_up() {
         };
         let observed = Observed {
             etcd_data: if data { Probe::Seen(()) } else { Probe::Absent },
+            boot: "now".to_owned(),
             membership: Probe::Seen(joined.clone()),
             members: Probe::Seen(members(rows)),
             files: [(manifest.path.clone(), file)].into(),
             ..Observed::default()
         };
         let verdict = verdict(Stage::Etcd, &desired, &observed, 0).unwrap();
+        if let Verdict::Act { actions } = &verdict
+            && let [Action::KeepMembership { membership }] = actions.as_slice()
+        {
+            let boot = (!membership.voter).then(|| "now".to_owned());
+            assert_eq!(membership.boot, boot, "{rows:?}");
+        }
         let said = said(&verdict);
         assert!(said.starts_with(expected), "{rows:?}: {said}");
     }
@@ -343,6 +362,17 @@ fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
             seen("other".to_owned()),
             &three[..1],
             "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        // Either of two is the quorum: it waits only for both to answer.
+        (
+            seen("other".to_owned()),
+            &["a own own 100", "b cp2 b 100"],
+            "write /etc/kubernetes/manifests/etcd.yaml",
+        ),
+        (
+            seen("other".to_owned()),
+            &["a own own 100", "b cp2 b -"],
+            "remember etcd member a as a voter",
         ),
         // Not while the others cannot do without it; who it is is remembered meanwhile.
         (

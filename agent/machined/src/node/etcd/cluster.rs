@@ -97,7 +97,8 @@ impl Cluster {
         }
         let own = members.iter().find(here);
         let own = own.ok_or_else(|| fail("the cluster does not list it".to_owned()))?;
-        let membership = Membership::of(&members, own.id, name, false);
+        let boot = crate::boot::boot_id();
+        let membership = Membership::of(&members, own.id, name, false).added_in(&boot);
         Ok(ledger.keep_membership(&membership)?)
     }
 

@@ -133,6 +133,7 @@ impl Machine {
             } else {
                 Probe::Absent
             },
+            boot: crate::boot::boot_id(),
             membership: membership.map_or(Probe::Absent, Probe::Seen),
             members,
             restored: open.map_or(Restored::Nothing, |order| self.data.restored(&order.id)),

@@ -1,0 +1,255 @@
+//! etcd, kubelet and the API server, as they behave by themselves.
+
+use machine_plan::membership::{Member, MemberId, quorum};
+use machine_plan::observed::Probe;
+
+use crate::machine::{Process, Told};
+use crate::world::World;
+
+/// How far a caught-up log is.
+pub(crate) const LOG: u64 = 100;
+
+/// How much of it comes in a tick.
+const PACE: u64 = 35;
+
+/// One member as the cluster's own data has it, and its log.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) member: Member,
+    pub(crate) log: u64,
+    /// Whether it ever had data. Its name is known only later, when it is heard by the others.
+    pub(crate) begun: bool,
+}
+
+/// The cluster that the majority of its voters agrees on.
+#[derive(Clone, Default)]
+pub(crate) struct Cluster {
+    pub(crate) members: Vec<Entry>,
+    /// Clusters that began and are not lost as a whole.
+    pub(crate) begun: u8,
+    /// Ids that were given.
+    pub(crate) ids: u64,
+}
+
+impl Cluster {
+    pub(crate) fn find(&self, id: MemberId) -> Option<&Entry> {
+        self.members.iter().find(|e| e.member.id == id)
+    }
+
+    pub(crate) fn at(&self, peer_url: &str) -> Option<&Entry> {
+        let here = |e: &&Entry| e.member.peer_urls[0] == peer_url;
+        self.members.iter().find(here)
+    }
+
+    pub(crate) fn voters(&self) -> impl Iterator<Item = MemberId> + '_ {
+        let voters = self.members.iter().filter(|e| !e.member.learner);
+        voters.map(|e| e.member.id)
+    }
+
+    pub(crate) fn votes(&self, id: MemberId) -> bool {
+        self.voters().any(|voter| voter == id)
+    }
+
+    pub(crate) fn learner(&self) -> Option<&Entry> {
+        self.members.iter().find(|e| e.member.learner)
+    }
+
+    /// A new member that was not heard of yet.
+    pub(crate) fn add(&mut self, peer_url: &str, learner: bool) -> &mut Entry {
+        self.ids += 1;
+        let member = Member {
+            id: MemberId(self.ids),
+            name: String::new(),
+            peer_urls: vec![peer_url.to_owned()],
+            learner,
+            leader: false,
+            applied: Probe::Absent,
+        };
+        let (log, begun) = (0, false);
+        self.members.push(Entry { member, log, begun });
+        // Their order says nothing: that fewer orders occur makes what is rendered fewer, too.
+        self.members
+            .sort_by(|a, b| a.member.peer_urls.cmp(&b.member.peer_urls));
+        let here = |e: &&mut Entry| e.member.peer_urls[0] == peer_url;
+        self.members.iter_mut().find(here).expect("just added")
+    }
+}
+
+impl World {
+    pub(crate) fn reach(&self, from: usize, to: usize) -> bool {
+        from == to || self.machines[from].side == self.machines[to].side
+    }
+
+    /// Where this member's process runs.
+    pub(crate) fn runner(&self, id: MemberId) -> Option<usize> {
+        let runs = Process::Up(id);
+        self.machines.iter().position(|m| m.etcd == runs)
+    }
+
+    /// Where this member serves clients: not before the others have heard its name.
+    pub(crate) fn server(&self, id: MemberId) -> Option<usize> {
+        let entry = self.cluster.find(id)?;
+        self.runner(id).filter(|_| !entry.member.name.is_empty())
+    }
+
+    /// How many of these run within reach.
+    pub(crate) fn running(&self, from: usize, ids: impl Iterator<Item = MemberId>) -> usize {
+        let runs = |id: &MemberId| self.runner(*id).is_some_and(|at| self.reach(from, at));
+        ids.filter(runs).count()
+    }
+
+    /// Whether the voters within reach are enough to change anything.
+    pub(crate) fn quorate(&self, from: usize) -> bool {
+        let voters = self.cluster.voters().count();
+        voters > 0 && self.running(from, self.cluster.voters()) >= quorum(voters)
+    }
+
+    /// Whether the rest of the voters would be enough among themselves.
+    pub(crate) fn outlives(&self, from: usize, id: MemberId) -> bool {
+        let rest = || self.cluster.voters().filter(move |other| *other != id);
+        let count = rest().count();
+        count > 0 && self.running(from, rest()) >= quorum(count)
+    }
+
+    /// Whether a voter that has the majority's word serves there.
+    pub(crate) fn answers(&self, at: usize) -> bool {
+        let Process::Up(id) = self.machines[at].etcd else {
+            return false;
+        };
+        self.cluster.votes(id) && self.quorate(at)
+    }
+
+    /// All members, and who of them answers whoever asks from here.
+    pub(crate) fn listed(&self, from: usize) -> Vec<Member> {
+        let member = |entry: &Entry| {
+            let at = self.server(entry.member.id);
+            Member {
+                applied: match at.filter(|at| self.reach(from, *at)) {
+                    Some(_) => Probe::Seen(entry.log),
+                    None => Probe::Unreadable(String::new()),
+                },
+                ..entry.member.clone()
+            }
+        };
+        self.cluster.members.iter().map(member).collect()
+    }
+
+    /// Whether this machine's API server is ready: it is not without etcd.
+    pub(crate) fn api_ready(&self, at: usize) -> bool {
+        self.machines[at].api == Some(0) && self.answers(at)
+    }
+
+    /// Whether the cluster's endpoint leads to an API server.
+    pub(crate) fn endpoint(&self, from: usize) -> bool {
+        let ready = |at: &usize| self.reach(from, *at) && self.api_ready(*at);
+        (0..self.machines.len()).any(|at| ready(&at))
+    }
+
+    /// kubelet starts what has a manifest; etcd begins, goes on, or catches up.
+    pub(crate) fn tick(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        if !machine.power {
+            return;
+        }
+        if machine.api_manifest.is_some() {
+            let start = machine.start();
+            machine.api = Some(machine.api.map_or(start, |left| left.saturating_sub(1)));
+        } else {
+            machine.api = None;
+        }
+        if machine.manifest.is_none() {
+            machine.etcd = Process::Down;
+            return;
+        }
+        match machine.etcd {
+            Process::Down => machine.etcd = Process::Starting(machine.start()),
+            Process::Starting(0) => self.start(at),
+            Process::Starting(left) => machine.etcd = Process::Starting(left - 1),
+            Process::Up(id) => self.go_on(at, id),
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        let machine = &self.machines[at];
+        let told = &machine.manifest.as_ref().expect("started by it").told;
+        let began = match (machine.data, told) {
+            // One that was removed ends by itself, and is started in vain.
+            (Some(id), _) => self.cluster.find(id).map(|_| id),
+            (None, Told::New) => Some(self.begin_cluster(at)),
+            (None, Told::Existing(peers)) => {
+                let peers = peers.clone();
+                self.begin_member(at, &peers)
+            }
+        };
+        let machine = &mut self.machines[at];
+        machine.etcd = match began {
+            Some(id) => Process::Up(id),
+            None => Process::Starting(machine.start()),
+        };
+        machine.data = machine.data.or(began);
+    }
+
+    fn begin_cluster(&mut self, at: usize) -> MemberId {
+        let name = self.machines[at].name();
+        let url = self.machines[at].wish().desired.etcd_peer_url.clone();
+        self.cluster.begun += 1;
+        if self.cluster.begun > 1 {
+            self.broken("a second cluster", || format!("begins on m{at}"));
+            return MemberId(0);
+        }
+        self.told(|| format!("    m{at}: a new cluster"));
+        self.cluster.members.clear();
+        let first = self.cluster.add(&url, false);
+        first.member.name = name;
+        first.log = LOG;
+        first.begun = true;
+        first.member.id
+    }
+
+    // It asks another member who they all are, and begins only as one of just those.
+    fn begin_member(&mut self, at: usize, peers: &[String]) -> Option<MemberId> {
+        let url = self.machines[at].wish().desired.etcd_peer_url.clone();
+        let told = |id: MemberId| {
+            let known = self.cluster.find(id);
+            known.is_some_and(|e| {
+                e.member.peer_urls[0] != url && peers.contains(&e.member.peer_urls[0])
+            })
+        };
+        let asked = |m: &crate::machine::Machine| matches!(m.etcd, Process::Up(id) if told(id));
+        let mut others = 0..self.machines.len();
+        let heard = others.any(|o| o != at && self.reach(at, o) && asked(&self.machines[o]));
+        // They are sorted, here and there.
+        let are = self.cluster.members.iter().map(|e| &e.member.peer_urls[0]);
+        if !heard || !self.quorate(at) || !are.eq(peers) {
+            return None;
+        }
+        let entries = self.cluster.members.iter_mut();
+        let own = entries.into_iter().find(|e| e.member.peer_urls[0] == url)?;
+        let (id, before) = (own.member.id, own.begun);
+        own.begun = true;
+        own.log = 1;
+        self.told(|| format!("    m{at}: begins as {id}"));
+        if before {
+            self.broken("an identity twice", || {
+                format!("m{at} begins anew as {id}, which had begun")
+            });
+        }
+        Some(id)
+    }
+
+    fn go_on(&mut self, at: usize, id: MemberId) {
+        if !self.quorate(at) {
+            return;
+        }
+        let name = self.machines[at].name();
+        let mut entries = self.cluster.members.iter_mut();
+        let Some(entry) = entries.find(|e| e.member.id == id) else {
+            self.machines[at].etcd = Process::Down;
+            return;
+        };
+        match entry.member.name == name {
+            true => entry.log = LOG.min(entry.log + PACE),
+            false => entry.member.name = name,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What must never be, and what must be in the end. Judged by what is true in
+//! the model, never by the planner's own rules.
+
+use machine_plan::action::Action;
+use machine_plan::membership::{MemberId, quorum};
+
+use crate::etcd::LOG;
+use crate::machine::{Machine, Order, Process};
+use crate::world::World;
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+pub(crate) struct Breach {
+    /// Which rule.
+    pub(crate) rule: &'static str,
+    pub(crate) how: String,
+}
+
+impl World {
+    /// An action that an agent is about to carry out. `fresh`: all that it was decided from is so.
+    pub(crate) fn judge(&mut self, at: usize, action: &Action, fresh: bool) {
+        let rule = match action {
+            Action::JoinEtcd { peer_url, .. } => self.joining(at, peer_url, fresh),
+            Action::RemoveMember { id, .. } => self.removing(at, *id, fresh),
+            Action::LeaveEtcd { id, .. } => {
+                let dear = self.cluster.votes(*id) && !self.outlives(at, *id);
+                (fresh && dear).then_some("quorum lost by our own act")
+            }
+            Action::PromoteMember { id, .. } => {
+                let early = self
+                    .cluster
+                    .find(*id)
+                    .is_some_and(|e| e.member.learner && e.log * 10 < LOG * 9);
+                (fresh && early).then_some("promoted early")
+            }
+            Action::WriteFile { file } => {
+                let machine = &mut self.machines[at];
+                let etcd = file.path == machine.wish().path;
+                let there = machine.manifest.is_some();
+                match machine.etcd {
+                    Process::Up(id) if etcd && there && fresh => self.absent(at, id),
+                    _ => None,
+                }
+            }
+            Action::KeepMembership { membership } => {
+                let machine = &self.machines[at];
+                let learner = self
+                    .cluster
+                    .learner()
+                    .is_some_and(|e| e.member.id == membership.id);
+                let other = machine.data.is_some_and(|id| id != membership.id);
+                match &machine.membership {
+                    _ if membership.voter && learner => Some("a learner remembered as a voter"),
+                    _ if other => Some("remembered as whom it is not"),
+                    Some(joined)
+                        if joined.voter && joined.id == membership.id && !membership.voter =>
+                    {
+                        Some("a vote forgotten")
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some(rule) = rule {
+            self.broken(rule, || format!("m{at}: {action}"));
+        }
+    }
+
+    fn joining(&self, at: usize, peer_url: &str, fresh: bool) -> Option<&'static str> {
+        if self.machines[at].data.is_some() {
+            return Some("joins though it has data");
+        }
+        if !fresh || self.cluster.at(peer_url).is_some() {
+            return None;
+        }
+        if self.cluster.learner().is_some() {
+            return Some("joins though there is a learner");
+        }
+        let voters = self.cluster.voters().count();
+        let run = self.running(at, self.cluster.voters());
+        let dear = run < quorum(voters + 1) && (voters, run) != (1, 1);
+        dear.then_some("quorum risked by one more")
+    }
+
+    fn removing(&self, at: usize, id: MemberId, fresh: bool) -> Option<&'static str> {
+        // However old the look was: who has its data is a member, and what is lost never comes back.
+        if self.machines.iter().any(|m| m.data == Some(id)) {
+            return Some("a member with its data is taken out");
+        }
+        if self.runner(id).is_some() && fresh {
+            return Some("a member that runs is taken out");
+        }
+        let dear = self.cluster.votes(id) && !self.outlives(at, id);
+        (fresh && dear).then_some("quorum lost by our own act")
+    }
+
+    // It goes away for the time of a restart. Of two each is the quorum: they are restarted all the
+    // same, for nothing would ever change that.
+    fn absent(&self, at: usize, id: MemberId) -> Option<&'static str> {
+        let voters = self.cluster.voters().count();
+        if !self.quorate(at) || !self.cluster.votes(id) || voters <= 2 {
+            return None;
+        }
+        let others = self.cluster.voters().filter(|voter| *voter != id);
+        (self.running(at, others) < quorum(voters)).then_some("quorum lost by our own act")
+    }
+
+    /// What must hold at any moment, whoever did it.
+    pub(crate) fn check(&mut self) {
+        for at in 0..self.machines.len() {
+            let Some(id) = self.machines[at].data else {
+                continue;
+            };
+            let twice = self.machines.iter().filter(|m| m.data == Some(id)).count();
+            if twice > 1 {
+                self.broken("an identity twice", || format!("{twice} machines are {id}"));
+            }
+        }
+    }
+
+    /// Why there is still something to wait for.
+    pub(crate) fn unfinished(&mut self) -> Option<String> {
+        if self.cluster.begun != 1 || self.cluster.members.len() != self.machines.len() {
+            let members: Vec<_> = self
+                .listed(0)
+                .into_iter()
+                .map(|m| (m.id.0, m.name))
+                .collect();
+            return Some(format!("{} members {members:?}", self.cluster.begun));
+        }
+        let wrong = (0..self.machines.len()).find_map(|at| {
+            let wish = self.machines[at].wish();
+            let machine = &self.machines[at];
+            let why = self.unfinished_machine(machine, &wish)?;
+            Some(format!("m{at}: {why}"))
+        });
+        wrong
+    }
+
+    fn unfinished_machine(
+        &self,
+        machine: &Machine,
+        wish: &crate::machine::Wish,
+    ) -> Option<&'static str> {
+        let Some(id) = machine.data else {
+            return Some("has no data");
+        };
+        let manifest = machine.manifest.as_ref().map(|m| &m.seen.digest);
+        let joined = machine.membership.as_ref();
+        if !self.cluster.votes(id) {
+            return Some("has no vote");
+        }
+        if machine.etcd != Process::Up(id) {
+            return Some("etcd does not run");
+        }
+        // What was accepted last is in force.
+        if !wish.begun.iter().any(|digest| manifest == Some(digest)) {
+            return Some("runs by another document");
+        }
+        if joined.is_none_or(|joined| joined.id != id || !joined.voter) {
+            return Some("does not remember who it is");
+        }
+        if machine.order == Order::Ordered {
+            return Some("its order is not done");
+        }
+        (machine.api != Some(0)).then_some("its API does not listen")
+    }
+}

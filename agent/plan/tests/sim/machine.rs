@@ -1,0 +1,332 @@
+//! One machine: what its disks keep, what its power takes along, and what it should be.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use machine_config::Bundle;
+use machine_plan::action::Action;
+use machine_plan::desired::{Desired, objects_digest};
+use machine_plan::facts::HostFacts;
+use machine_plan::files::RenderedFile;
+use machine_plan::membership::{Member, MemberId, Membership};
+use machine_plan::observed::{FileSeen, Probe};
+use machine_plan::order::{EtcdOrder, EtcdVerb};
+use machine_plan::render::{EtcdWish, etcd_pod};
+
+const DOCUMENT: &str =
+    include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Order {
+    None,
+    Ordered,
+    Done,
+}
+
+/// Who a machine is, and which of the documents it has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    pub(crate) name: u8,
+    pub(crate) address: u8,
+    pub(crate) generation: u8,
+}
+
+/// etcd's process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Process {
+    Down,
+    /// For so many ticks more.
+    Starting(u8),
+    /// As this member, whatever has become of its directory since.
+    Up(MemberId),
+}
+
+/// How a manifest tells etcd to begin.
+#[derive(Clone)]
+pub(crate) enum Told {
+    New,
+    /// With these peers, sorted.
+    Existing(Vec<String>),
+}
+
+/// A static pod's manifest in kubelet's folder.
+#[derive(Clone)]
+pub(crate) struct Manifest {
+    pub(crate) seen: FileSeen,
+    pub(crate) told: Told,
+}
+
+impl Manifest {
+    pub(crate) fn of(file: &RenderedFile) -> Self {
+        let seen = FileSeen {
+            digest: file.digest(),
+            mode: file.mode,
+        };
+        let text = file.content.expose();
+        if !text.contains("--initial-cluster-state=existing") {
+            let told = Told::New;
+            return Self { seen, told };
+        }
+        let word = text.split("--initial-cluster=").nth(1).expect("peers");
+        let word = word.lines().next().unwrap_or_default();
+        let urls = word.split(',').filter_map(|pair| pair.split_once('='));
+        let mut urls: Vec<_> = urls.map(|(_, url)| url.trim().to_owned()).collect();
+        urls.sort();
+        let told = Told::Existing(urls);
+        Self { seen, told }
+    }
+}
+
+/// What an agent has seen and wants to do about it.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) actions: Vec<Action>,
+    /// Whether all of it was seen at once.
+    pub(crate) whole: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) identity: Identity,
+    // Durable.
+    pub(crate) order: Order,
+    pub(crate) membership: Option<Membership>,
+    /// The last order about its member.
+    pub(crate) etcd_order: Option<EtcdOrder>,
+    /// The member whose data is here.
+    pub(crate) data: Option<MemberId>,
+    // Gone with the power.
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) etcd: Process,
+    pub(crate) api_manifest: Option<FileSeen>,
+    /// Ticks until the API server listens.
+    pub(crate) api: Option<u8>,
+    /// Which boot this is.
+    pub(crate) boot: u8,
+    /// The members, asked for at the beginning of a look.
+    pub(crate) asked: Option<Probe<Vec<Member>>>,
+    pub(crate) seen: Option<Seen>,
+    /// Of an agent that was killed.
+    pub(crate) underway: Option<Action>,
+    /// What its status says is next.
+    pub(crate) next_step: Option<String>,
+    // The world's.
+    pub(crate) power: bool,
+    /// Machines with the same mark reach each other.
+    pub(crate) side: u8,
+    pub(crate) slow: bool,
+    pub(crate) now: i64,
+    /// Orders about its member, so far.
+    pub(crate) orders: u8,
+    /// Others that have been in its place.
+    pub(crate) replaced: u8,
+    wish: Option<Rc<Wish>>,
+}
+
+impl Machine {
+    pub(crate) fn new(index: u8) -> Self {
+        Self {
+            identity: Identity {
+                name: index,
+                address: index,
+                generation: 0,
+            },
+            order: Order::None,
+            membership: None,
+            etcd_order: None,
+            data: None,
+            manifest: None,
+            etcd: Process::Down,
+            api_manifest: None,
+            api: None,
+            boot: 0,
+            asked: None,
+            seen: None,
+            underway: None,
+            next_step: None,
+            power: true,
+            side: 0,
+            slow: false,
+            now: 1_800_000_000,
+            orders: 0,
+            replaced: 0,
+            wish: None,
+        }
+    }
+
+    /// Its power goes: what was in memory goes along.
+    pub(crate) fn stop(&mut self) {
+        self.boot = self.boot.wrapping_add(1);
+        self.manifest = None;
+        self.etcd = Process::Down;
+        self.api_manifest = None;
+        self.api = None;
+        self.asked = None;
+        self.seen = None;
+        self.next_step = None;
+    }
+
+    /// What it should be by now.
+    pub(crate) fn wish(&mut self) -> Rc<Wish> {
+        let (identity, joined) = (self.identity, self.membership.as_ref());
+        let wish = self.wish.take();
+        let wish = wish
+            .filter(|w| w.identity == identity && w.peers.as_ref() == peers(joined))
+            .unwrap_or_else(|| Wish::of(identity, joined));
+        self.wish = Some(Rc::clone(&wish));
+        wish
+    }
+
+    pub(crate) fn name(&self) -> String {
+        hostname(self.identity.name)
+    }
+
+    /// What is ordered about its member and not carried out.
+    pub(crate) fn ordered(&self) -> Option<&EtcdVerb> {
+        let order = self.etcd_order.as_ref()?;
+        (!order.done).then_some(&order.verb)
+    }
+
+    /// Whether this member's data is here, and stays.
+    pub(crate) fn holds(&self, id: MemberId) -> bool {
+        self.data == Some(id) && self.ordered().is_none()
+    }
+
+    /// How many ticks a start takes.
+    pub(crate) fn start(&self) -> u8 {
+        if self.slow { 4 } else { 0 }
+    }
+}
+
+pub(crate) fn hostname(name: u8) -> String {
+    format!("cp{name}")
+}
+
+type Peers = Vec<(String, String)>;
+
+fn peers(joined: Option<&Membership>) -> Option<&Peers> {
+    joined.map(|joined| &joined.initial_cluster)
+}
+
+/// What a machine should be. Rendered once for all that it depends on:
+/// a test below says that this is all.
+pub(crate) struct Wish {
+    identity: Identity,
+    peers: Option<Peers>,
+    pub(crate) desired: Desired,
+    /// Where etcd's manifest goes.
+    pub(crate) path: String,
+    pub(crate) api_path: String,
+    /// Digest of the objects that it applies.
+    pub(crate) objects: String,
+    /// Digests of the manifests that are right once etcd has begun.
+    pub(crate) begun: Vec<String>,
+}
+
+type Wishes = BTreeMap<(Identity, Option<Peers>), Rc<Wish>>;
+
+thread_local! {
+    static WISHES: RefCell<Wishes> = const { RefCell::new(BTreeMap::new()) };
+    static BASES: RefCell<BTreeMap<Identity, Rc<Base>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+impl Wish {
+    fn of(identity: Identity, joined: Option<&Membership>) -> Rc<Self> {
+        let key = (identity, peers(joined).cloned());
+        if let Some(known) = WISHES.with_borrow(|all| all.get(&key).cloned()) {
+            return known;
+        }
+        let desired = desired(identity, joined);
+        let path =
+            |file: &Option<RenderedFile>| file.as_ref().expect("a control plane").path.clone();
+        let wish = Rc::new(Self {
+            identity,
+            peers: key.1.clone(),
+            path: path(&desired.etcd),
+            api_path: path(&desired.api_server),
+            objects: objects_digest(&desired.objects),
+            begun: desired
+                .etcd_begun
+                .iter()
+                .chain(&desired.etcd)
+                .map(RenderedFile::digest)
+                .collect(),
+            desired,
+        });
+        WISHES.with_borrow_mut(|all| all.insert(key, Rc::clone(&wish)));
+        wish
+    }
+}
+
+/// What a machine should be before it has joined, and what that was made of.
+struct Base {
+    bundle: Bundle,
+    facts: HostFacts,
+    desired: Desired,
+}
+
+fn base(identity: Identity) -> Rc<Base> {
+    if let Some(known) = BASES.with_borrow(|all| all.get(&identity).cloned()) {
+        return known;
+    }
+    let name = hostname(identity.name);
+    let text = DOCUMENT.replace("hostname: w1", &format!("hostname: {name}"));
+    let version = "  kubernetesVersion: v1.37.0\n";
+    let beat = 100 + u16::from(identity.generation);
+    let argument = format!("{{ name: heartbeat-interval, value: {beat} }}");
+    let with = format!("{version}  etcd:\n    extraArgs:\n      - {argument}\n");
+    let bundle = machine_config::read(text.replace(version, &with).as_bytes());
+    let bundle = bundle.expect("a valid document");
+    let address = format!("192.0.2.{}", identity.address + 1);
+    let facts = HostFacts::at(address.parse().expect("an address"));
+    let base = Rc::new(Base {
+        desired: whole(&bundle, &facts, None),
+        bundle,
+        facts,
+    });
+    BASES.with_borrow_mut(|all| all.insert(identity, Rc::clone(&base)));
+    base
+}
+
+fn whole(bundle: &Bundle, facts: &HostFacts, joined: Option<&Membership>) -> Desired {
+    let secrets = bundle.secrets.as_ref().expect("secrets");
+    let mut desired = Desired::new(&bundle.config, secrets, facts, None, joined);
+    // No stage that is asked here has to do with these, but for the digest of the objects.
+    desired.objects.clear();
+    desired.authorities.clear();
+    desired.leaves.clear();
+    desired.host.clear();
+    desired.names.clear();
+    desired
+}
+
+// As by `whole`, of which a membership only changes one file: a test below says so.
+fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
+    let base = base(identity);
+    let mut desired = base.desired.clone();
+    if let Some(joined) = joined {
+        let initial_cluster = joined.initial_cluster.clone();
+        let wish = EtcdWish::Join { initial_cluster };
+        desired.etcd = Some(etcd_pod(&base.bundle.config, &base.facts, &wish));
+    }
+    desired
+}
+
+#[test]
+fn of_a_membership_only_the_peers_decide_and_only_about_one_manifest() {
+    let identity = Machine::new(0).identity;
+    let base = base(identity);
+    for (id, voter) in [(1, false), (2, true)] {
+        let joined = Membership {
+            version: Membership::VERSION,
+            id: MemberId(id),
+            initial_cluster: vec![("cp0".to_owned(), "https://192.0.2.1:2380".to_owned())],
+            voter,
+            boot: None,
+        };
+        let made = desired(identity, Some(&joined));
+        assert_eq!(made, whole(&base.bundle, &base.facts, Some(&joined)));
+        assert_ne!(made, base.desired);
+    }
+}

@@ -1,0 +1,198 @@
+//! Who gives orders: by the machine API's rules, and by what status says is next.
+
+use machine_plan::membership::{MemberId, absence_refused, removal_refused};
+use machine_plan::order::{EtcdOrder, EtcdVerb};
+
+use crate::faults::Lost;
+use crate::machine::{Machine, Order, Process, hostname};
+use crate::schedule::MOST;
+use crate::world::World;
+
+impl World {
+    /// Refused as the machine API refuses it: with data or a membership here, or where the cluster
+    /// answers. Nobody orders it twice at once, nor where he cannot know whether there is a cluster.
+    pub(crate) fn bootstrap(&mut self, at: usize) {
+        let machine = &self.machines[at];
+        let free = machine.data.is_none() && machine.membership.is_none();
+        let ordered = self.machines.iter().any(|m| m.order == Order::Ordered);
+        let refused = !free || machine.order != Order::None || self.endpoint(at);
+        if machine.power && !refused && !ordered && self.cluster.begun == 0 {
+            self.machines[at].order = Order::Ordered;
+        }
+    }
+
+    /// machinectl etcd remove, asked of this machine.
+    pub(crate) fn remove(&mut self, at: usize, id: MemberId, force: bool) {
+        let mut others = 0..self.machines.len();
+        let heard = others.any(|other| self.reach(at, other) && self.answers(other));
+        if !self.machines[at].power || !heard {
+            return;
+        }
+        let members = self.listed(at);
+        let Some(member) = members.iter().find(|m| m.id == id) else {
+            return;
+        };
+        if removal_refused(&members, id).is_some() || (member.answers() && !force) {
+            return;
+        }
+        self.told(|| format!("    removed by hand: {id}"));
+        let quorate = self.quorate(at);
+        let done = self.take_out(at, id);
+        if quorate && !(done && self.quorate(at)) {
+            self.broken("quorum lost by our own act", || {
+                format!("m{at} removes {id} by order")
+            });
+        }
+        // A founder that does not know yet who it is: who takes it out by force sees to it.
+        let forgotten = |m: &Machine| m.data == Some(id) && m.membership.is_none();
+        if let Some(of) = self.machines.iter().position(forgotten) {
+            self.lose(of, Lost::All);
+        }
+    }
+
+    /// machinectl etcd leave, with the guards of the machine API. Data is discarded on one machine after
+    /// the other, as people are told.
+    pub(crate) fn leave(&mut self, at: usize, discard: bool) {
+        let machine = &self.machines[at];
+        if !machine.power {
+            return;
+        }
+        let url = crate::agent::peer_url(machine);
+        let joined = machine.membership.as_ref().map(|joined| joined.id);
+        let listed = match discard {
+            false if self.answers(at) => Some(self.listed(at)),
+            _ => self.elsewhere(at),
+        };
+        let Some(members) = listed else {
+            return;
+        };
+        let is = |id: MemberId, at: &String| Some(id) == joined || *at == url;
+        let own = members.iter().find(|m| is(m.id, &m.peer_urls[0]));
+        let refused = match own {
+            Some(own) => removal_refused(&members, own.id).is_some(),
+            None => !discard,
+        };
+        let open = self.machines.iter().any(|m| m.ordered().is_some());
+        let dear = machine
+            .data
+            .is_some_and(|id| self.cluster.votes(id) && !self.data_outlives(id));
+        if refused || (discard && (open || dear)) {
+            return;
+        }
+        let verb = match discard {
+            true => EtcdVerb::Discard,
+            false => EtcdVerb::Leave,
+        };
+        let machine = &mut self.machines[at];
+        machine.orders += 1;
+        machine.etcd_order = Some(EtcdOrder {
+            version: EtcdOrder::VERSION,
+            id: format!("{}-{}", verb.word(), machine.orders),
+            by: String::new(),
+            ordered_ms: 0,
+            verb,
+            done: false,
+        });
+    }
+
+    /// Its member's data is kept aside, and who it was is forgotten.
+    pub(crate) fn set_aside(&mut self, at: usize) {
+        let machine = &self.machines[at];
+        if let (Some(id), Process::Up(_)) = (machine.data, machine.etcd) {
+            self.broken("data set aside under a running etcd", || {
+                format!("m{at}: {id}")
+            });
+        }
+        let machine = &mut self.machines[at];
+        machine.membership = None;
+        machine.data = None;
+    }
+
+    /// With the guard of the machine API.
+    pub(crate) fn reboot(&mut self, at: usize) {
+        let machine = &self.machines[at];
+        let Process::Up(id) = machine.etcd else {
+            self.machines[at].stop();
+            return;
+        };
+        let quorate = self.quorate(at);
+        let members = self.listed(at);
+        if self.answers(at) && absence_refused(&members, id).is_some() {
+            return;
+        }
+        let alone = self.cluster.voters().count() == 1 || !self.cluster.votes(id);
+        self.machines[at].stop();
+        let mut others = (0..self.machines.len()).filter(|other| self.reach(at, *other));
+        if quorate && !alone && !others.any(|other| self.quorate(other)) {
+            self.broken("quorum lost by our own act", || {
+                format!("m{at} reboots by order")
+            });
+        }
+    }
+
+    /// Another document is in force.
+    pub(crate) fn apply(&mut self, at: usize) {
+        let identity = &mut self.machines[at].identity;
+        identity.generation = 1 - identity.generation;
+    }
+
+    /// Does what this machine's status says is next, as far as it is true.
+    pub(crate) fn obey(&mut self, at: usize) {
+        let Some(next) = self.machines[at].next_step.take() else {
+            return;
+        };
+        self.told(|| format!("    m{at} says: {next}"));
+        let removed = next.split("machinectl etcd remove ").nth(1);
+        match removed.map(str::parse::<MemberId>) {
+            Some(Ok(id)) if !self.lives(id) => self.remove(at, id, false),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.remove_the_gone(at),
+            None if next.contains("machinectl bootstrap") => self.bootstrap(at),
+            None if next.contains("machinectl etcd leave --discard") => self.leave(at, true),
+            None if next.contains("machinectl etcd join") => self.machines[at].etcd_order = None,
+            None if next.contains("another hostname") => self.rename(at),
+            None if next.contains("reboot") => self.reboot(at),
+            None => {}
+        }
+    }
+
+    // A name that nobody has, and no member had.
+    fn rename(&mut self, at: usize) {
+        let free = |name: &u8| {
+            let hostname = hostname(*name);
+            let mut members = self.cluster.members.iter();
+            let known = self.machines.iter().any(|m| m.identity.name == *name);
+            !known && members.all(|e| e.member.name != hostname)
+        };
+        let own = u8::try_from(at).unwrap_or_default();
+        let names = (0..4).map(|again| own + MOST * again);
+        if let Some(name) = names.into_iter().find(free) {
+            self.machines[at].identity.name = name;
+        }
+    }
+
+    /// Takes out, one by one, the members whose machine is no more.
+    pub(crate) fn remove_the_gone(&mut self, at: usize) {
+        let gone = |id: &MemberId| {
+            let member = &self.cluster.find(*id).expect("listed").member;
+            let same = |m: &Machine| {
+                let url = crate::agent::peer_url(m);
+                m.data.is_none() && (member.peer_urls[0] == url || m.name() == member.name)
+            };
+            !self.lives(*id) && !self.machines.iter().any(same)
+        };
+        let ids = self.cluster.members.iter().map(|e| e.member.id);
+        if let Some(id) = ids.into_iter().find(gone) {
+            self.remove(at, id, false);
+        }
+    }
+
+    /// Whether there is still a machine that is, or is about to be, this member.
+    fn lives(&self, id: MemberId) -> bool {
+        let is = |m: &Machine| {
+            let joined = m.membership.as_ref().is_some_and(|joined| joined.id == id);
+            m.data == Some(id) || m.etcd == Process::Up(id) || joined
+        };
+        self.machines.iter().any(is)
+    }
+}
