@@ -129,13 +129,12 @@ impl World {
                 .collect();
             return Some(format!("{} members {members:?}", self.cluster.begun));
         }
-        let wrong = (0..self.machines.len()).find_map(|at| {
+        (0..self.machines.len()).find_map(|at| {
             let wish = self.machines[at].wish();
             let machine = &self.machines[at];
             let why = self.unfinished_machine(machine, &wish)?;
             Some(format!("m{at}: {why}"))
-        });
-        wrong
+        })
     }
 
     fn unfinished_machine(
