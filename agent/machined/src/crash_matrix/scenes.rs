@@ -241,6 +241,7 @@ fn member(agent: &Agent) {
         id: MemberId(7),
         initial_cluster: vec![("cp1".to_owned(), "https://10.0.2.15:2380".to_owned())],
         voter: true,
+        boot: None,
     };
     agent.ledger.keep_membership(&joined).unwrap();
 }

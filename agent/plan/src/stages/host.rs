@@ -13,11 +13,18 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         });
     }
     actions.extend(writes(look.observed, &look.desired.names));
+    let mut silent = None;
     for unit in &look.desired.host {
         let mut files = removals(look, unit.place);
         files.extend(writes(look.observed, &unit.files));
         let told = super::units::told(look, unit);
         if files.is_empty() && told {
+            continue;
+        }
+        // What was told is not known then, and the same again at each look would be a loop without a
+        // pause.
+        if let Some(Probe::Unreadable(why)) = look.observed.units.get(unit.name) {
+            silent = Some(format!("cannot ask systemd about {}: {why}", unit.name));
             continue;
         }
         actions.extend(files);
@@ -29,6 +36,11 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         } else {
             Action::RestartUnit { unit, inputs }
         });
+    }
+    if let Some(why) = silent
+        && actions.is_empty()
+    {
+        return Verdict::wait(why);
     }
     // Nothing above the network can be right without the node's address.
     match look.observed.node_ip {
