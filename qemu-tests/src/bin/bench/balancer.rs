@@ -111,7 +111,11 @@ async fn new(client: &Client, ways: [SocketAddr; 2]) -> anyhow::Result<[f64; 2]>
 
 // Whoever is second finds caches warm: both are.
 fn order(turn: usize) -> [usize; 2] {
-    if turn % 2 == 0 { [0, 1] } else { [1, 0] }
+    if turn.is_multiple_of(2) {
+        [0, 1]
+    } else {
+        [1, 0]
+    }
 }
 
 async fn get(line: &mut Line) -> anyhow::Result<()> {

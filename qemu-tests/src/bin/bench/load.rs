@@ -80,16 +80,21 @@ async fn ask(client: Client, to: SocketAddr, patience: Duration, over: &AtomicBo
     while let Some(ended) = running.join_next().await {
         count(ended.ok(), &mut answers, &mut whys);
     }
-    answers.retain(|at| *at <= end);
-    answers.push(end);
-    answers.sort();
-    let gaps = answers.windows(2).map(|pair| pair[1] - pair[0]);
-    let gap = gaps.max().unwrap_or_default().as_secs_f64();
+    let gap = longest_gap(answers, end).as_secs_f64();
     let failed = whys.values().sum();
     for (why, times) in &whys {
         eprintln!("bench: {times} times {why}");
     }
     Seen { asked, failed, gap }
+}
+
+/// The longest time between two answers, or between the last one and the end.
+fn longest_gap(mut answers: Vec<Instant>, end: Instant) -> Duration {
+    answers.retain(|at| *at <= end);
+    answers.push(end);
+    answers.sort();
+    let gaps = answers.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or_default()
 }
 
 fn count(
@@ -101,5 +106,23 @@ fn count(
         Some((at, Ok(()))) => answers.push(at),
         Some((_, Err(why))) => *whys.entry(format!("{why:#}")).or_default() += 1,
         None => *whys.entry("the client panicked".to_owned()).or_default() += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_between_answers_whoever_asked_first() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        // A question from before the gap may be answered after one from behind it.
+        let answers = vec![begun, at(100), at(900), at(950), at(400), at(5000)];
+        assert_eq!(longest_gap(answers, at(1000)), Duration::from_millis(500));
+        assert_eq!(
+            longest_gap(vec![begun], at(700)),
+            Duration::from_millis(700)
+        );
     }
 }

@@ -151,6 +151,9 @@ mod tests {
         table.compare("quick", "s", &[1.0], &[2.0, 4.0], 0.6);
         table.bound("small", "MB", 8.0, 8.0);
         table.bound("nothing measured", "MB", f64::NAN, 8.0);
+        table.worst("gap", "s", &[0.5, 1.5], &[4.0], 1.0);
+        table.more("way", "ms", &[1.1, 1.3, 9.0], &[1.0, 1.0, 1.0], 0.2);
+        table.more("long way", "ms", &[1.5], &[1.0], 0.2);
         let text = table.to_string();
         let line = |name: &str| {
             let mut lines = text.lines().filter(|line| line.starts_with(name));
@@ -158,6 +161,9 @@ mod tests {
         };
         assert!(line("slow ").contains("1.000") && line("slow ").ends_with("MISSED"));
         assert!(line("quick").contains("0.333") && line("quick").ends_with("met"));
+        assert!(line("gap").contains("1.500") && line("gap").ends_with("MISSED"));
+        assert!(line("way").contains("+0.300") && line("way").ends_with("MISSED"));
+        assert!(line("long way").contains("+0.500") && line("long way").ends_with("MISSED"));
         assert!(line("small").ends_with("met"));
         assert!(line("nothing").ends_with("MISSED"));
     }
