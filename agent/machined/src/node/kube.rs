@@ -7,12 +7,13 @@ mod kubeconfig;
 mod objects;
 mod resource;
 pub mod tokens;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use ipnet::IpNet;
 use machine_config::MachineConfig;
 use machine_pki::Secret;
@@ -31,9 +32,14 @@ use objects::Taint;
 pub use objects::{List, Node, Pod};
 use resource::Resources;
 pub use resource::eviction_version;
+use watched::Watched;
 
 /// All nodes, in the API.
 pub const NODES: &str = "/api/v1/nodes";
+
+/// The same for who is content with what the API server's cache has: that is new enough, and costs
+/// etcd nothing.
+const ALL_NODES: &str = "/api/v1/nodes?resourceVersion=0";
 
 /// Who owns the fields that we apply.
 const MANAGER: &str = "machined";
@@ -88,6 +94,7 @@ impl Access {
 #[derive(Default)]
 pub struct Kube {
     client: Mutex<Option<(String, Client)>>,
+    watched: Watched,
 }
 
 impl Kube {
@@ -123,9 +130,14 @@ impl Kube {
             Ok(client) => client,
             Err(why) => return Probe::Unreadable(why),
         };
-        // What the API server's cache has is new enough, and costs etcd nothing.
-        let any = format!("{NODES}?resourceVersion=0");
-        match client.get::<List<Node>>(&any).await {
+        // The watch knows them; what is asked is only whether the API server still answers.
+        if let Some(others) = self.watched.others(this) {
+            return match client.check("/version").await {
+                Ok(()) => Probe::Seen(others),
+                Err(e) => Probe::Unreadable(e.to_string()),
+            };
+        }
+        match client.get::<List<Node>>(ALL_NODES).await {
             Ok(nodes) => {
                 let nodes = nodes.items().into_iter();
                 let others = nodes.filter(|node| node.metadata.name != this);
@@ -155,31 +167,40 @@ impl Kube {
         }
     }
 
-    /// Changes of any node that matter here, until the connection ends.
+    /// Changes of any node that matter here, until the connection ends; the first is that it began.
     pub async fn changes(
         &self,
         access: &Access,
         this: &str,
     ) -> Result<impl Stream<Item = ()> + use<>, String> {
         let client = self.client(access)?;
-        let events = client.watch::<Node>(NODES).await;
+        let nodes = client.get::<List<Node>>(ALL_NODES).await;
+        let nodes = nodes.map_err(|e| e.to_string())?;
+        let events = client.watch::<Node>(NODES, nodes.version()).await;
         let events = events.map_err(|e| e.to_string())?;
-        let (this, mut known) = (this.to_owned(), BTreeMap::new());
-        Ok(events.filter_map(move |event| {
-            let (node, name) = (&event.object, event.object.metadata.name.clone());
+        let nodes = nodes.items();
+        // Others report their health every few minutes; only ours is this machine's business.
+        let is_ready = |node: &Node| node.ready().is_some_and(|c| c.status == "True");
+        let own = nodes.iter().find(|node| node.metadata.name == this);
+        let mut ready = own.is_some_and(is_ready);
+        let this = this.to_owned();
+        let going = self.watched.begin(nodes.iter().map(Node::peer));
+        let news = events.filter_map(move |event| {
+            let (node, name) = (&event.object, &event.object.metadata.name);
             let news = match event.kind.as_str() {
                 "ADDED" | "MODIFIED" => {
-                    // Others report their health every few minutes; only ours is
-                    // this machine's business.
-                    let ready = node.ready().is_some_and(|c| c.status == "True");
-                    let now = Some((node.peer(), ready && name == this));
-                    known.insert(name, now.clone()) != Some(now)
+                    let was = ready;
+                    if *name == this {
+                        ready = is_ready(node);
+                    }
+                    going.seen(node.peer()) || ready != was
                 }
-                "DELETED" => known.remove(&name).is_some(),
+                "DELETED" => going.gone(name),
                 _ => false,
             };
             std::future::ready(news.then_some(()))
-        }))
+        });
+        Ok(stream::once(std::future::ready(())).chain(news))
     }
 
     /// Server-side apply, in order, stopping at the first refusal.

@@ -104,13 +104,14 @@ impl Client {
         self.ask(Method::DELETE, path, None).await.map(drop)
     }
 
-    /// What is there of a list and every change, until the API server or the connection ends it.
+    /// Every change of a list since a version, until the API server or the connection ends it.
     pub async fn watch<T: DeserializeOwned>(
         &self,
         list: &str,
+        version: &str,
     ) -> Result<impl Stream<Item = Event<T>> + use<T>, Error> {
         let seconds = WATCH.as_secs();
-        let path = format!("{list}?watch=true&resourceVersion=0&timeoutSeconds={seconds}");
+        let path = format!("{list}?watch=true&resourceVersion={version}&timeoutSeconds={seconds}");
         let until = Instant::now() + WATCH + LATE;
         let asked = self.send(self.request(Method::GET, &path, None)?);
         let (sender, answer) = timeout(ANSWER, asked).await.map_err(slow)??;

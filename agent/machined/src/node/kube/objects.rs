@@ -10,10 +10,17 @@ use serde::{Deserialize, Serialize};
 /// Several objects.
 #[derive(Debug, Deserialize)]
 pub struct List<T> {
+    #[serde(default)]
+    metadata: Metadata,
     items: Option<Vec<T>>,
 }
 
 impl<T> List<T> {
+    /// From where a watch goes on.
+    pub fn version(&self) -> &str {
+        self.metadata.resource_version.as_deref().unwrap_or("0")
+    }
+
     /// They alone. None may be written as nothing at all.
     pub fn items(self) -> Vec<T> {
         self.items.unwrap_or_default()

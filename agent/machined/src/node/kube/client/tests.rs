@@ -86,7 +86,7 @@ async fn a_watch_reads_lines_however_they_come_and_ends_with_the_connection() {
     let api = ApiServer::start_with(move |asked| {
         let path = &asked.path;
         assert!(
-            path.starts_with("/api/v1/nodes?watch=true&resourceVersion=0&"),
+            path.starts_with("/api/v1/nodes?watch=true&resourceVersion=7&"),
             "{path}"
         );
         let parts = stream::iter(parts.map(Bytes::from)).then(async |part| {
@@ -98,7 +98,7 @@ async fn a_watch_reads_lines_however_they_come_and_ends_with_the_connection() {
     })
     .await;
     let client = api.client();
-    let mut watch = std::pin::pin!(client.watch::<u32>("/api/v1/nodes").await.unwrap());
+    let mut watch = std::pin::pin!(client.watch::<u32>("/api/v1/nodes", "7").await.unwrap());
     for (kind, object) in [("ADDED", 1), ("MODIFIED", 2)] {
         let event = within(Duration::from_secs(10), "an event", watch.next()).await;
         let event = event.unwrap();
@@ -112,7 +112,11 @@ async fn a_watch_reads_lines_however_they_come_and_ends_with_the_connection() {
 #[tokio::test]
 async fn a_refused_watch_says_why() {
     let api = ApiServer::start(|_| status(410, "too old")).await;
-    let why = api.client().watch::<Value>("/api/v1/nodes").await.err();
+    let why = api
+        .client()
+        .watch::<Value>("/api/v1/nodes", "7")
+        .await
+        .err();
     assert_eq!(why.unwrap().to_string(), "too old");
 }
 
