@@ -570,3 +570,32 @@ fn a_worker_starts_its_kubelet_when_there_is_a_cluster_to_ask() {
     let end = settle(&desired, &mut observed, 0);
     assert_eq!(end.verdict(Stage::Kubelet), Some(&Verdict::Settled));
 }
+
+#[test]
+fn a_systemd_that_does_not_answer_is_asked_for_nothing() {
+    let desired = desired();
+    let mut observed = fresh(&desired);
+    for _ in 0..2 {
+        for stage in [Stage::Host, Stage::Firewall] {
+            if let Some(Verdict::Act { actions }) = verdict(stage, &desired, &observed, NOW) {
+                actions
+                    .iter()
+                    .for_each(|a| execute(&desired, &mut observed, a));
+            }
+        }
+    }
+    assert_eq!(
+        verdict(Stage::Host, &desired, &observed, NOW),
+        Some(Verdict::Settled)
+    );
+    for seen in observed.units.values_mut() {
+        *seen = Probe::Unreadable("the bus is away".to_owned());
+    }
+    for stage in [Stage::Host, Stage::Firewall] {
+        let said = verdict(stage, &desired, &observed, NOW);
+        let Some(Verdict::Blocked { reason, .. }) = said else {
+            panic!("{stage:?}: {said:?}")
+        };
+        assert!(reason.contains("the bus is away"), "{reason}");
+    }
+}
