@@ -9,6 +9,7 @@ mod link;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcd_client::{Client, MemberAddOptions};
 use futures_util::StreamExt;
@@ -25,6 +26,11 @@ use link::{Failed, at_member, limited, said};
 
 /// etcd's words where there is a learner already.
 const FULL: &str = "too many learner members";
+
+/// Its words where the number that it makes of the peer's URL and the second was somebody's who was
+/// taken out in that second.
+const REMOVED: &str = "member not found";
+const ID_LASTS: Duration = Duration::from_secs(1);
 
 /// What etcd says of a promotion that another machine has seen to.
 const ALREADY: &str = "can only promote a learner member";
@@ -85,10 +91,18 @@ impl Cluster {
         } = self.voter(at).await.map_err(fail)?;
         let here = |member: &&Member| member.peer_urls.iter().any(|url| url == peer_url);
         if !members.iter().any(|member| here(&member)) {
-            let options = MemberAddOptions::new().with_is_learner();
-            let urls = vec![peer_url.to_owned()];
-            let added = limited(client.member_add(urls, Some(options))).await;
-            match added.map_err(said) {
+            let mut add = async || {
+                let options = MemberAddOptions::new().with_is_learner();
+                let urls = vec![peer_url.to_owned()];
+                let added = limited(client.member_add(urls, Some(options))).await;
+                added.map_err(said)
+            };
+            let mut added = add().await;
+            if added.as_ref().is_err_and(|why| why.contains(REMOVED)) {
+                tokio::time::sleep(ID_LASTS).await;
+                added = add().await;
+            }
+            match added {
                 Ok(added) => members = listed(added.member_list()),
                 // Somebody else was quicker: the next look says behind whom this machine waits.
                 Err(why) if why.contains(FULL) => return Ok(()),
