@@ -29,6 +29,10 @@ unit: nextest
 adapters: nextest
     KUBERNETES_BINARIES="$(image/kubernetes.sh)" cargo nextest run -p machined --profile adapters
 
+# The simulated cluster around the planner, for so many schedules. SIM_SEED replays one, SIM_FIRST begins there.
+sim count="100000": nextest
+    SIM_COUNT={{ count }} cargo nextest run -p machine-plan --test sim --no-capture
+
 # Stories on machines made of namespaces: real control planes at this machine's own speed. Needs root.
 namespaces: nextest
     cargo build -p machined -p machinectl
@@ -41,7 +45,7 @@ stories: image qemu nextest
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
 
-# Our figures against our peers', as one table; some minutes to half an hour. Parts: ready boot secrets sizes.
+# Our figures against our peers', as one table; some minutes to half an hour. Parts: ready boot join learner endpoint balancer agents look secrets sizes.
 bench *parts: release
     image/bench.sh target/release/machined target/release/machinectl {{ parts }}
 
