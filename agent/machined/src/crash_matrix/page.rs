@@ -122,7 +122,8 @@ is planned again; what was acknowledged as lasting is not done a second time aft
 
 *green*: the tests named in the last column have ended the effect there and compared the end: all files
 and their modes below `/etc`, `/run` and `/var/lib`, the hostname, our routes, the units' states, and
-what the stage says. Other words are rules, below.
+what the stage says. Left out is a note in `/run/machined` that was being written: nobody reads it, and
+it goes with the boot. Other words are rules, below.
 ";
 
 const HOW: &str = "

@@ -24,7 +24,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         // What was told is not known then, and the same again at each look would be a loop without a
         // pause.
         if let Some(Probe::Unreadable(why)) = look.observed.units.get(unit.name) {
-            silent = Some(format!("cannot ask systemd about {}: {why}", unit.name));
+            silent = Some(super::units::silent(unit, why));
             continue;
         }
         actions.extend(files);

@@ -85,12 +85,15 @@ fn told_inputs(look: &Look<'_>, name: &str, inputs: &str) -> bool {
     seen.and_then(|u| u.inputs.as_deref()) == Some(inputs)
 }
 
+/// What is waited for where the manager does not tell of a unit.
+pub(super) fn silent(unit: &Unit, why: &str) -> String {
+    format!("cannot ask systemd about {}: {why}", unit.name)
+}
+
 fn supervise(look: &Look<'_>, unit: &Unit, inputs: &str) -> Verdict {
     let seen = match look.observed.units.get(unit.name) {
         Some(Probe::Seen(seen)) => seen,
-        Some(Probe::Unreadable(why)) => {
-            return Verdict::wait(format!("cannot ask systemd about {}: {why}", unit.name));
-        }
+        Some(Probe::Unreadable(why)) => return Verdict::wait(silent(unit, why)),
         Some(Probe::Absent) | None => {
             return Verdict::blocked(
                 format!("systemd knows no unit {}", unit.name),
