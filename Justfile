@@ -45,6 +45,11 @@ stories: image qemu nextest
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
 
+# The story of three control planes and a worker, as booted machines; emulated it takes the better part of an hour.
+stories-ha: image qemu nextest
+    MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
+        STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories-ha
+
 # Our figures against our peers', as one table; some minutes to half an hour. Parts: ready boot join learner endpoint balancer agents look secrets sizes.
 bench *parts: release
     image/bench.sh target/release/machined target/release/machinectl {{ parts }}

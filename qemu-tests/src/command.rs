@@ -100,7 +100,10 @@ pub fn machinectl_fails(home: &Path, args: &[&str], seconds: u64) -> anyhow::Res
 
 fn machinectl_ends(home: &Path, args: &[&str], seconds: u64) -> anyhow::Result<Ran> {
     let contexts = home.join("contexts.yaml");
-    let env = [("MACHINECTL_CONFIG", contexts.as_path())];
+    let env = [
+        ("MACHINECTL_CONFIG", contexts.as_path()),
+        ("XDG_STATE_HOME", home),
+    ];
     run(&binary("MACHINECTL", "machinectl")?, args, &env, seconds)
 }
 

@@ -3,6 +3,7 @@
 
 mod command;
 mod deadline;
+mod emulation;
 pub mod netns;
 mod serial;
 mod shell;
@@ -12,7 +13,8 @@ pub use command::{
     Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run, run_quietly,
 };
 pub use deadline::{Deadline, factor};
-pub use vm::{Image, Lan, Machine, Spec, Workshop, emulated};
+pub use emulation::emulated;
+pub use vm::{Image, Lan, Machine, Spec, Workshop};
 
 /// Writes a story's file; stories need no durability.
 pub fn put(path: &std::path::Path, text: &str) -> anyhow::Result<()> {

@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -37,6 +36,11 @@ impl Image {
             );
         }
         Ok(image)
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.directory
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -181,8 +185,8 @@ impl Machine {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-            .args(accelerator())
-            .args(["-m", "4096", "-smp", "2", "-nodefaults"]);
+            .args(crate::emulation::accelerator())
+            .args(["-m", "4096", "-nodefaults"]);
         // What the guests do not use is not probed for.
         command.args([
             "-M",
@@ -200,8 +204,7 @@ impl Machine {
             "{} console=ttyS0 {} {} {}",
             cmdline.trim(),
             spec.append,
-            // An emulated processor speculates on nothing.
-            if emulated() { "mitigations=off" } else { "" },
+            crate::emulation::kernel(spec.clock.is_none()),
             if spec.shell { crate::shell::KERNEL } else { "" }
         ));
         command.arg("-drive").arg(format!(
@@ -234,6 +237,8 @@ impl Machine {
             command.args(["-rtc", &format!("base={clock}")]);
         }
         let mut credentials = spec.credentials.clone();
+        // A clock that is wrong on purpose stays so.
+        credentials.extend(crate::emulation::clock().filter(|_| spec.clock.is_none()));
         let socket = shop.path().join(format!("{}.shell", spec.name));
         if spec.shell {
             credentials.push(crate::shell::credential());
@@ -308,79 +313,7 @@ impl Drop for Machine {
     }
 }
 
-const EMULATED: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmulqdq,+sha-ni,\
-    +bmi1,+bmi2,+movbe,+abm,+rdrand,+rdseed";
-
 /// Free at this moment; whoever else takes it before QEMU does makes QEMU say so.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// KVM only where a guest really runs: the device alone proves nothing.
-fn accelerator() -> &'static [&'static str] {
-    if emulated() {
-        // Go takes slow paths with AVX emulated.
-        &["-accel", "tcg,thread=multi", "-cpu", EMULATED]
-    } else {
-        &["-accel", "kvm", "-cpu", "host"]
-    }
-}
-
-/// Whether machines run by emulation here, many times slower than on hardware.
-pub fn emulated() -> bool {
-    static KVM: OnceLock<bool> = OnceLock::new();
-    !*KVM.get_or_init(|| {
-        let Some(image) = std::env::var_os("MACHINED_IMAGE") else {
-            return false;
-        };
-        kvm_runs(&Path::new(&image).join("vmlinuz"))
-    })
-}
-
-// A kernel without a root file system panics and, told to, ends QEMU: within
-// seconds where KVM works, and never where it hangs.
-fn kvm_runs(kernel: &Path) -> bool {
-    if !Path::new("/dev/kvm").exists() {
-        return false;
-    }
-    let args = [
-        "20",
-        "qemu-system-x86_64",
-        "-accel",
-        "kvm",
-        "-cpu",
-        "host",
-        "-M",
-        "q35",
-        "-m",
-        "512",
-    ];
-    let probe = Command::new("timeout")
-        .args(args)
-        .args([
-            "-nodefaults",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-            "-kernel",
-        ])
-        .arg(kernel)
-        .args(["-append", "console=ttyS0 panic=-1"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    let works = probe.is_ok_and(|o| {
-        o.status.success() && String::from_utf8_lossy(&o.stdout).contains("Kernel panic")
-    });
-    eprintln!(
-        "KVM {}",
-        if works {
-            "runs guests"
-        } else {
-            "does not run guests: emulating"
-        }
-    );
-    works
 }

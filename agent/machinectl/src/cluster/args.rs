@@ -67,9 +67,10 @@ pub struct Size {
     /// Memory of a machine, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1024..))]
     pub memory: u32,
-    /// Processors of a machine.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
-    pub cpus: u8,
+    /// Processors of a machine. [default: 2, or 1 where it is emulated]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u8>,
     /// Disk of a machine, in GiB. It takes room only as it fills.
     #[arg(long, value_name = "GIB", default_value_t = 12, value_parser = clap::value_parser!(u16).range(8..))]
     pub disk: u16,

@@ -243,7 +243,7 @@ mod tests {
             kubernetes_version: "v1.20.2".into(),
             size: Size {
                 memory: 4096,
-                cpus: 2,
+                cpus: None,
                 disk: 12,
             },
         }
