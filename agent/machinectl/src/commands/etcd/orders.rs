@@ -26,6 +26,9 @@ const PART: usize = 256 << 10;
 /// The slowest way that is waited for.
 const BYTES_A_SECOND: u64 = 256 << 10;
 
+/// The machine asks each member first, and waits for those that are silent.
+const SURVEY: Duration = Duration::from_secs(90);
+
 pub(super) async fn leave(session: &Session, discard: bool, force: bool) -> Result<(), Failure> {
     let verb = "etcd leave";
     let target = session.target(verb)?;
@@ -71,7 +74,8 @@ pub(super) async fn recover(session: &Session, args: &RecoverArgs) -> Result<(),
     };
     let (dry, real) = (wish(true), wish(false));
     let link = session.connect(&target).await?;
-    let explained = send(&link, session.limits.call, dry, stream::empty()).await?;
+    let limit = session.limits.call + SURVEY;
+    let explained = send(&link, limit, dry, stream::empty()).await?;
     for line in &explained.explanation {
         files::print(&format!("- {line}\n"))?;
     }
@@ -85,7 +89,7 @@ pub(super) async fn recover(session: &Session, args: &RecoverArgs) -> Result<(),
     if args.dry_run {
         return files::print("nothing is done: say it again without --dry-run\n");
     }
-    let limit = session.limits.call + Duration::from_secs(real.bytes / BYTES_A_SECOND);
+    let limit = limit + Duration::from_secs(real.bytes / BYTES_A_SECOND);
     let parts = snapshot.as_mut().map(Snapshot::parts).transpose()?;
     let parts = match parts {
         Some(parts) => parts.left_stream(),
