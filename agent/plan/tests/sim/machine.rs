@@ -12,7 +12,7 @@ use machine_plan::files::RenderedFile;
 use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::{FileSeen, Probe};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
-use machine_plan::render::{EtcdWish, etcd_pod};
+use machine_plan::render::{EtcdWish, etcd_file};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -308,7 +308,7 @@ fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
     if let Some(joined) = joined {
         let initial_cluster = joined.initial_cluster.clone();
         let wish = EtcdWish::Join { initial_cluster };
-        desired.etcd = Some(etcd_pod(&base.bundle.config, &base.facts, &wish));
+        desired.etcd = Some(etcd_file(&base.bundle.config, &base.facts, &wish));
     }
     desired
 }
