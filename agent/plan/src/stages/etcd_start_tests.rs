@@ -395,19 +395,19 @@ fn to_leave_after_a_power_cut_it_runs_once_more() {
 }
 
 #[test]
-fn kubelet_has_nothing_to_run_before_the_api_servers_manifest_is_there() {
-    let desired = desired("unit", None);
-    let file = desired.etcd.clone().unwrap();
-    let mut observed = seen(&file, state("active", "running", None));
-    let kubelet = |observed: &Observed| verdict(Stage::Kubelet, &desired, observed, 0).unwrap();
-    observed.units.insert(
-        "kubelet.service".to_owned(),
-        Probe::Seen(UnitSeen::default()),
-    );
-    let waits = Verdict::wait("there is no pod of the control plane to run yet");
-    assert_eq!(kubelet(&observed), waits);
-    let api_server = desired.api_server.as_ref().unwrap().path.clone();
-    let there = Probe::Unreadable("played".to_owned());
-    observed.files.insert(api_server, there);
-    assert!(matches!(kubelet(&observed), Verdict::Act { .. }));
+fn kubelet_runs_once_etcd_was_begun_in_either_form() {
+    for run_as in ["pod", "unit"] {
+        let desired = desired(run_as, None);
+        let file = desired.etcd.clone().unwrap();
+        let mut observed = seen(&file, state("activating", "auto-restart", None));
+        observed.units.insert(
+            "kubelet.service".to_owned(),
+            Probe::Seen(UnitSeen::default()),
+        );
+        let kubelet = |observed: &Observed| verdict(Stage::Kubelet, &desired, observed, 0).unwrap();
+        assert!(matches!(kubelet(&observed), Verdict::Act { .. }));
+        observed.files.insert(file.path, Probe::Absent);
+        let waits = Verdict::wait("there is no pod of the control plane to run yet");
+        assert_eq!(kubelet(&observed), waits);
+    }
 }

@@ -80,11 +80,11 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
     supervise(look, unit, inputs)
 }
 
-/// Whether a manifest of this control plane is there. etcd's is the first, where it has one.
+/// Whether anything of this control plane was begun: a manifest is there, or what etcd's unit is told.
+/// etcd is the first.
 fn has_pods(look: &Look<'_>) -> bool {
-    let desired = look.desired;
-    let etcd = desired.etcd.iter().filter(|_| !desired.etcd_unit);
-    etcd.chain(&desired.api_server).any(|file| {
+    let begun = look.desired.etcd.iter().chain(&look.desired.api_server);
+    begun.into_iter().any(|file| {
         let seen = look.observed.files.get(&file.path);
         seen.is_some_and(|seen| *seen != Probe::Absent)
     })
