@@ -3,22 +3,20 @@
 //! Everything made here has passed [`crate::read`], so a machine never refuses what this makes.
 //! Apart from the secrets, which are random, the same words give the same text.
 
+mod config;
+mod secrets;
+
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
-use machine_pki::leaf::Lifetime;
-use machine_pki::{
-    Authority, AuthorityKind, LeafRequest, PkiError, Secret, ServiceAccountKey, Usage, inspect,
-    random_encryption_key, random_token,
-};
+use machine_pki::{PkiError, Secret, inspect};
 
 use crate::problem::Problems;
-use crate::secrets::{
-    CaPair, ClusterSecrets, EtcdClient, MACHINE_GROUP, MachineIdentity, ServiceAccount,
-};
+use crate::secrets::ClusterSecrets;
 use crate::types::Role;
-use crate::write::Writer;
+use config::write_config;
+use secrets::{authority, control_planes_part, identity, workers_part, write_secrets};
+pub use secrets::{secrets, secrets_with};
 
 /// The few words a cluster is made from. What is none keeps the document's default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,6 +50,8 @@ pub struct ClusterDescription {
     /// Where an etcd outside the cluster serves clients, `https://host:port` each; empty: control
     /// planes run members of their own.
     pub etcd_endpoints: Vec<String>,
+    /// `pod` or `unit`: as what a control plane's member of etcd runs.
+    pub etcd_run_as: Option<String>,
 }
 
 /// One machine.
@@ -110,46 +110,6 @@ pub enum GenerateError {
         /// The first that is missing.
         missing: &'static str,
     },
-}
-
-/// Makes a new cluster's secrets: the text of a `ClusterSecrets` document.
-///
-/// # Errors
-/// If the operating system gives no random bytes, or `now` fits no certificate.
-pub fn secrets(now: SystemTime) -> Result<Secret, GenerateError> {
-    secrets_with(None, now)
-}
-
-/// The same of a cluster whose etcd is outside of it, where a client of that is given.
-///
-/// # Errors
-/// As [`secrets`].
-pub fn secrets_with(
-    external_etcd: Option<EtcdClient>,
-    now: SystemTime,
-) -> Result<Secret, GenerateError> {
-    let ca = |kind| -> Result<CaPair, PkiError> {
-        let authority = Authority::generate(kind, now)?;
-        Ok(CaPair {
-            certificate: authority.certificate_pem().to_owned(),
-            key: Some(authority.key_pem().clone()),
-        })
-    };
-    let signing = ServiceAccountKey::generate()?;
-    Ok(write_secrets(&ClusterSecrets {
-        machine_ca: ca(AuthorityKind::Machine)?,
-        kubernetes_ca: ca(AuthorityKind::Kubernetes)?,
-        etcd_ca: Some(ca(AuthorityKind::Etcd)?),
-        external_etcd,
-        front_proxy_ca: Some(ca(AuthorityKind::FrontProxy)?),
-        service_account: Some(ServiceAccount {
-            key: Some(signing.key.clone()),
-            public: signing.public_pem.clone(),
-        }),
-        machine_identity: None,
-        bootstrap_token: Some(random_token()?),
-        encryption_key: Some(random_encryption_key()?),
-    }))
 }
 
 /// Makes every machine's documents. The cluster's id comes from its machine authority, so that
@@ -256,200 +216,4 @@ pub fn with_secrets(
     let stream = documents.stream();
     crate::read(stream.expose().as_bytes()).map_err(refused(&documents.hostname))?;
     Ok(documents)
-}
-
-/// The machine authority of secrets that lack nothing.
-fn authority(secrets: &ClusterSecrets) -> Result<Authority, GenerateError> {
-    if let Some(missing) = missing(secrets) {
-        return Err(GenerateError::Incomplete { missing });
-    }
-    let authority = secrets.authority(AuthorityKind::Machine);
-    authority.ok_or(GenerateError::Incomplete {
-        missing: "machineCA.key",
-    })
-}
-
-fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
-    let keyless = |ca: Option<&CaPair>| ca.is_none_or(|ca| ca.key.is_none());
-    if keyless(Some(&secrets.machine_ca)) {
-        Some("machineCA.key")
-    } else if keyless(Some(&secrets.kubernetes_ca)) {
-        Some("kubernetesCA.key")
-    } else if keyless(secrets.etcd_ca.as_ref()) && secrets.external_etcd.is_none() {
-        Some("etcdCA.key")
-    } else if keyless(secrets.front_proxy_ca.as_ref()) {
-        Some("frontProxyCA.key")
-    } else if secrets
-        .service_account
-        .as_ref()
-        .is_none_or(|pair| pair.key.is_none())
-    {
-        Some("serviceAccount.key")
-    } else {
-        None
-    }
-}
-
-/// What a worker introduces itself with: good for a year, in its name alone.
-fn identity(
-    authority: &Authority,
-    hostname: &str,
-    sans: &[String],
-    now: SystemTime,
-) -> Result<MachineIdentity, PkiError> {
-    let mut request = LeafRequest {
-        common_name: hostname.to_owned(),
-        organizations: vec![MACHINE_GROUP.to_owned()],
-        usage: Usage::Both,
-        dns: [hostname.to_owned()].into(),
-        ips: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].into(),
-        lifetime: Lifetime::LEAF,
-    };
-    for san in sans {
-        // What is no name either is refused below, with its place.
-        match san.parse() {
-            Ok(ip) => drop(request.ips.insert(ip)),
-            Err(_) => drop(request.dns.insert(san.clone())),
-        }
-    }
-    let issued = authority.issue(&request, now)?;
-    Ok(MachineIdentity {
-        certificate: issued.certificate_pem,
-        key: issued.key,
-    })
-}
-
-/// What every control plane machine holds: all but what another etcd than theirs would need.
-fn control_planes_part(
-    secrets: &ClusterSecrets,
-    external_etcd: bool,
-) -> Result<ClusterSecrets, GenerateError> {
-    let mut part = secrets.clone();
-    let missing = if external_etcd {
-        part.etcd_ca = None;
-        part.external_etcd.is_none().then_some("externalEtcd")
-    } else {
-        part.external_etcd = None;
-        part.etcd_ca.is_none().then_some("etcdCA")
-    };
-    match missing {
-        Some(missing) => Err(GenerateError::Incomplete { missing }),
-        None => Ok(part),
-    }
-}
-
-/// What every worker may hold: two certificates to trust, and the token its kubelet begins with.
-fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
-    let public = |ca: &CaPair| CaPair {
-        certificate: ca.certificate.clone(),
-        key: None,
-    };
-    ClusterSecrets {
-        machine_ca: public(&secrets.machine_ca),
-        kubernetes_ca: public(&secrets.kubernetes_ca),
-        etcd_ca: None,
-        external_etcd: None,
-        front_proxy_ca: None,
-        service_account: None,
-        machine_identity: None,
-        bootstrap_token: secrets.bootstrap_token.clone(),
-        encryption_key: None,
-    }
-}
-
-fn write_secrets(secrets: &ClusterSecrets) -> Secret {
-    let mut out = Writer::document(crate::document::CLUSTER_SECRETS);
-    let cas = [
-        ("machineCA", Some(&secrets.machine_ca)),
-        ("kubernetesCA", Some(&secrets.kubernetes_ca)),
-        ("etcdCA", secrets.etcd_ca.as_ref()),
-        ("frontProxyCA", secrets.front_proxy_ca.as_ref()),
-    ];
-    for (name, ca) in cas {
-        let Some(ca) = ca else { continue };
-        out.section(0, name);
-        out.text(2, "certificate", &ca.certificate);
-        if let Some(key) = &ca.key {
-            out.text(2, "key", key.expose());
-        }
-    }
-    if let Some(client) = &secrets.external_etcd {
-        out.section(0, "externalEtcd");
-        out.text(2, "ca", &client.ca);
-        out.text(2, "certificate", &client.certificate);
-        out.text(2, "key", client.key.expose());
-    }
-    if let Some(pair) = &secrets.service_account {
-        out.section(0, "serviceAccount");
-        if let Some(key) = &pair.key {
-            out.text(2, "key", key.expose());
-        }
-        out.text(2, "public", &pair.public);
-    }
-    if let Some(identity) = &secrets.machine_identity {
-        out.section(0, "machineIdentity");
-        out.text(2, "certificate", &identity.certificate);
-        out.text(2, "key", identity.key.expose());
-    }
-    if let Some(token) = &secrets.bootstrap_token {
-        out.text(0, "bootstrapToken", token.expose());
-    }
-    if let Some(key) = &secrets.encryption_key {
-        out.text(0, "encryptionKey", key.expose());
-    }
-    Secret::new(out.finish())
-}
-
-fn write_config(cluster: &ClusterDescription, node: &NodeDescription, id: &str) -> String {
-    let mut out = Writer::document(crate::document::MACHINE_CONFIG);
-    out.section(0, "machine");
-    out.text(2, "role", node.role.as_str());
-    out.text(2, "hostname", &node.hostname);
-    if !cluster.node_subnets.is_empty() {
-        out.section(2, "nodeAddress");
-        out.list(4, "subnets", &cluster.node_subnets);
-    }
-    out.list(2, "certSANs", &cluster.cert_sans);
-    out.section(0, "cluster");
-    out.text(2, "name", &cluster.name);
-    out.text(2, "id", id);
-    out.text(2, "controlPlaneEndpoint", &cluster.endpoint);
-    if let Some(address) = &cluster.virtual_ip {
-        out.section(2, "virtualIP");
-        out.text(4, "address", address);
-    }
-    out.text(2, "kubernetesVersion", &cluster.kubernetes_version);
-    let ranges = [
-        ("podSubnet", &cluster.pod_subnet),
-        ("serviceSubnet", &cluster.service_subnet),
-        ("dnsDomain", &cluster.dns_domain),
-    ];
-    if ranges.iter().any(|(_, value)| value.is_some()) {
-        out.section(2, "networking");
-        for (name, value) in ranges {
-            if let Some(value) = value {
-                out.text(4, name, value);
-            }
-        }
-    }
-    if !cluster.cert_sans.is_empty() {
-        out.section(2, "apiServer");
-        out.list(4, "certSANs", &cluster.cert_sans);
-    }
-    if !cluster.etcd_endpoints.is_empty() {
-        out.section(2, "etcd");
-        out.section(4, "external");
-        out.list(6, "endpoints", &cluster.etcd_endpoints);
-    }
-    if let Some(addon) = &cluster.network_addon {
-        out.section(2, "networkAddon");
-        out.text(4, "type", addon);
-    }
-    if let Some(image) = &cluster.image {
-        out.text(2, "image", image);
-    }
-    if cluster.allow_scheduling_on_control_planes {
-        out.flag(2, "allowSchedulingOnControlPlanes");
-    }
-    out.finish()
 }

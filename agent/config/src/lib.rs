@@ -42,9 +42,9 @@ pub use secrets::{
     CaPair, ClusterSecrets, EtcdClient, MACHINE_GROUP, MachineIdentity, ServiceAccount,
 };
 pub use types::{
-    Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, Firewall,
-    HostVolume, Hostname, Ingress, Interface, InterfaceSelector, Kubelet, KubernetesVersion,
-    Mirror, Network, NetworkAddon, PathType, Role, Route, San, Taint, TaintEffect, Transport,
-    VirtualIp,
+    Arg, Cidr, Component, ComponentSource, Containerd, EMBEDDED_IMAGE, Endpoint, EtcdRunAs,
+    Firewall, HostVolume, Hostname, Ingress, Interface, InterfaceSelector, Kubelet,
+    KubernetesVersion, Mirror, Network, NetworkAddon, PathType, Role, Route, San, Taint,
+    TaintEffect, Transport, VirtualIp,
 };
 pub use warnings::{members as members_warning, warnings};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::types::{
-    Cidr, Component, ComponentSource, Containerd, Endpoint, Hostname, Kubelet, KubernetesVersion,
-    Network, NetworkAddon, Role, San, VirtualIp,
+    Cidr, Component, ComponentSource, Containerd, Endpoint, EtcdRunAs, Hostname, Kubelet,
+    KubernetesVersion, Network, NetworkAddon, Role, San, VirtualIp,
 };
 
 /// Everything one machine should be. Built only by [`crate::read`].
@@ -37,6 +37,7 @@ pub struct MachineConfig {
     pub(crate) controller_manager: Component,
     pub(crate) scheduler: Component,
     pub(crate) etcd: Component,
+    pub(crate) etcd_run_as: EtcdRunAs,
     pub(crate) external_etcd: Option<Vec<Endpoint>>,
     pub(crate) network_addon: NetworkAddon,
     pub(crate) extra_manifests: Vec<String>,
@@ -191,6 +192,12 @@ impl MachineConfig {
     #[must_use]
     pub fn etcd(&self) -> &Component {
         &self.etcd
+    }
+
+    /// As what a control plane's member of etcd runs.
+    #[must_use]
+    pub fn etcd_run_as(&self) -> EtcdRunAs {
+        self.etcd_run_as
     }
 
     /// Where the members of an etcd outside the cluster serve clients; none where control planes have

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use machine_config::generate::{
     ClusterDescription, GenerateError, NodeDescription, documents, secrets, secrets_with,
 };
-use machine_config::{NetworkAddon, Role, read, read_secrets};
+use machine_config::{EtcdRunAs, NetworkAddon, Role, read, read_secrets};
 
 fn demo(nodes: Vec<NodeDescription>) -> ClusterDescription {
     ClusterDescription {
@@ -244,4 +244,33 @@ fn an_external_etcd_gets_a_client_and_no_authority() {
             missing: "externalEtcd"
         })
     ));
+}
+
+#[test]
+fn as_what_etcd_runs_is_written_where_it_is_said() {
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    for (said, expected) in [
+        (None, EtcdRunAs::Pod),
+        (Some("pod"), EtcdRunAs::Pod),
+        (Some("unit"), EtcdRunAs::Unit),
+    ] {
+        let description = ClusterDescription {
+            etcd_run_as: said.map(str::to_owned),
+            ..demo(vec![node("cp1", Role::ControlPlane)])
+        };
+        let made = documents(&description, &cluster, SystemTime::now()).unwrap();
+        assert_eq!(made[0].config.contains("runAs"), said.is_some());
+        let bundle = read(made[0].config.as_bytes()).unwrap();
+        assert_eq!(bundle.config.etcd_run_as(), expected);
+    }
+    let wrong = ClusterDescription {
+        etcd_run_as: Some("systemd".to_owned()),
+        ..demo(vec![node("cp1", Role::ControlPlane)])
+    };
+    let refused = documents(&wrong, &cluster, SystemTime::now()).unwrap_err();
+    assert!(
+        refused.to_string().contains("cluster.etcd.runAs"),
+        "{refused}"
+    );
 }

@@ -665,3 +665,28 @@ fn an_etcd_outside_the_cluster_is_named_and_its_client_is_part_of_the_secrets() 
     let (code, _, err) = run(&home, &new);
     assert!(code == 0 && err.contains("warning: 2 members"), "{err}");
 }
+
+#[test]
+fn as_what_etcd_runs_is_said_when_configs_are_made() {
+    let home = tempfile::tempdir().unwrap();
+    let with = |name: &str, more: &[&str]| {
+        let name = format!("--name={name}");
+        let nodes = [
+            "--endpoint=10.0.2.15",
+            "--control-planes=cp1",
+            "--no-context",
+        ];
+        let words = [&["gen", "config", &name][..], &nodes, more].concat();
+        run(&home, &words)
+    };
+    let (code, _, err) = with("demo", &["--etcd-run-as=unit"]);
+    assert_eq!(code, 0, "{err}");
+    let made = std::fs::read_to_string(home.path().join("demo/cp1.yaml")).unwrap();
+    assert!(made.contains("  etcd:\n    runAs: unit\n"), "{made}");
+    let (_, out, err) = run(&home, &["render", "demo/cp1.yaml"]);
+    assert!(out.contains("/etc/etcd/etcd.env"), "{out}{err}");
+    assert!(!out.contains("manifests/etcd.yaml"), "{out}");
+    let (code, _, err) = with("other", &["--etcd-run-as=process"]);
+    assert!(code == 3 && err.contains("cluster.etcd.runAs"), "{err}");
+    assert!(err.contains("pod, unit"), "{err}");
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use machine_plan::desired::ETCD;
 use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
@@ -25,8 +26,9 @@ use crate::reconcile::Wake;
 use crate::status::Board;
 
 /// The units this agent looks after.
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
     "containerd.service",
+    ETCD,
     "haproxy.service",
     "keepalived.service",
     "kubelet.service",
@@ -159,6 +161,9 @@ impl api::Hands for Hands {
                 return Err(format!(
                     "cannot restart {service}: the services here are {known}"
                 ));
+            }
+            if service == ETCD {
+                self.may_restart_etcd().await?;
             }
             let done = self
                 .systemd

@@ -157,7 +157,7 @@ impl Node {
     /// One look: all probes at once, each with its own deadline.
     pub async fn observe(&self, entry: &Entry, desired: &Desired, facts: &HostFacts) -> Observed {
         let units = async {
-            let names: Vec<&str> = desired.units().map(|unit| unit.name).collect();
+            let names: Vec<&str> = desired.unit_names().collect();
             let listed = tokio::time::timeout(PROBE, self.systemd.units(&names)).await;
             let listed = listed.unwrap_or_else(|_| vec![Probe::Unreadable(silent()); names.len()]);
             let named = names.into_iter().zip(listed);

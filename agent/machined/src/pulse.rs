@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine_plan::observed::Probe;
+use machine_plan::render::ETCD_ARGUMENTS;
 
 use crate::conditions::short_of;
 use crate::node::{etcd, room};
@@ -15,8 +16,8 @@ use crate::reconcile::Wake;
 /// Two system calls and one question on loopback each time.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// etcd's manifest: without it nothing is asked.
-pub const ETCD_MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
+/// What etcd is started from: without it nothing is asked.
+const ETCD: [&str; 2] = ["/etc/kubernetes/manifests/etcd.yaml", ETCD_ARGUMENTS];
 
 #[derive(Default, PartialEq)]
 struct Heard {
@@ -44,7 +45,7 @@ async fn hear(before: &Heard) -> Heard {
         short.map(|_| place)
     });
     let full = full.collect();
-    if !Path::new(ETCD_MANIFEST).exists() {
+    if !ETCD.iter().any(|path| Path::new(path).exists()) {
         return Heard { full, etcd: false };
     }
     // It serves one of the two, by the node's own address.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use machine_config::{ClusterSecrets, MachineConfig, NetworkAddon, Role};
+use machine_config::{ClusterSecrets, EtcdRunAs, MachineConfig, NetworkAddon, Role};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ pub const CNI_FILE: &str = "/etc/cni/net.d/10-bridge.conflist";
 
 /// The unit of the load balancer.
 pub const LOAD_BALANCER: &str = "haproxy.service";
+/// The unit that etcd's member runs as where it is no static pod.
+pub const ETCD: &str = "etcd.service";
 /// The unit that loads the firewall's rules.
 pub const FIREWALL: &str = "machined-firewall.service";
 /// The unit that holds the virtual IP.
@@ -100,11 +102,14 @@ pub struct Desired {
     pub kubelet: Unit,
     /// This control plane's etcd is somebody else's: no machine of the cluster has a member.
     pub external_etcd: bool,
-    /// etcd's manifest, written only where a cluster may start or exists.
+    /// What etcd is started from, its manifest or its unit's arguments: written only where a cluster may
+    /// start or exists.
     pub etcd: Option<RenderedFile>,
-    /// Manifests that are as right once etcd has begun: the last one is written then, the others are
-    /// left where they are, for a change would restart it for nothing.
+    /// What is as right once etcd has begun: the last one is written then, the others are left where
+    /// they are, for a change would restart it for nothing.
     pub etcd_begun: Vec<RenderedFile>,
+    /// Whether this machine's member is a unit, [`ETCD`], and no static pod.
+    pub etcd_unit: bool,
     /// Where this machine's member of etcd is reached by others.
     pub etcd_peer_url: String,
     /// The API server's manifest.
@@ -137,24 +142,30 @@ impl Desired {
         let hostname = config.hostname().to_string();
         let control_plane = config.role().is_control_plane();
         let external_etcd = control_plane && config.external_etcd().is_some();
+        let member = control_plane && !external_etcd;
+        let etcd_unit = member && config.etcd_run_as() == EtcdRunAs::Unit;
         let encryption = render::encryption(secrets).filter(|_| control_plane);
+        let wish = match joined {
+            Some(joined) => EtcdWish::Join {
+                initial_cluster: joined.initial_cluster.clone(),
+            },
+            None => EtcdWish::New {
+                name: hostname.clone(),
+            },
+        };
         let mut pods = Vec::new();
         if control_plane {
-            let wish = match joined {
-                Some(joined) => EtcdWish::Join {
-                    initial_cluster: joined.initial_cluster.clone(),
-                },
-                None => EtcdWish::New {
-                    name: hostname.clone(),
-                },
-            };
             pods = render::static_pods(config, facts, &wish, encryption.is_some());
         }
         let mut taken = |name: &str| {
             let index = pods.iter().position(|p| p.path.ends_with(name));
             index.map(|i| pods.remove(i))
         };
-        let (etcd, api_server) = (taken("/etcd.yaml"), taken("/kube-apiserver.yaml"));
+        let etcd = match etcd_unit {
+            true => Some(render::etcd_file(config, facts, &wish)),
+            false => taken("/etcd.yaml"),
+        };
+        let api_server = taken("/kube-apiserver.yaml");
         let marks = render::node_marks(config);
         let taint =
             |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
@@ -189,18 +200,19 @@ impl Desired {
             authorities,
             etcd,
             external_etcd,
-            etcd_begun: match control_plane && !external_etcd {
+            etcd_begun: match member {
                 true => {
                     let first = EtcdWish::New {
                         name: hostname.clone(),
                     };
                     [first, EtcdWish::Begun]
                         .iter()
-                        .map(|wish| render::etcd_pod(config, facts, wish))
+                        .map(|wish| render::etcd_file(config, facts, wish))
                         .collect()
                 }
                 false => Vec::new(),
             },
+            etcd_unit,
             etcd_peer_url: render::etcd_peer_url(facts.node_ip),
             api_server,
             controllers: pods,
@@ -250,7 +262,19 @@ impl Desired {
             .chain(&self.controllers)
     }
 
-    /// Every unit that is looked at.
+    /// etcd's unit, reading this; none where its member is a static pod.
+    pub fn etcd_unit_of(&self, arguments: &RenderedFile) -> Option<Unit> {
+        let unit = || Unit::new(ETCD, "/etc/etcd/", vec![arguments.clone()]);
+        self.etcd_unit.then(unit)
+    }
+
+    /// The name of every unit that is looked at.
+    pub fn unit_names(&self) -> impl Iterator<Item = &'static str> {
+        let etcd = self.etcd_unit.then_some(ETCD);
+        self.units().map(|unit| unit.name).chain(etcd)
+    }
+
+    /// Every unit whose files are known beforehand.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         let supervised = [&self.firewall, &self.runtime, &self.kubelet];
         let units = self.host.iter().chain(supervised);

@@ -3,8 +3,8 @@
 //! within a bounded number of rounds all must be one cluster.
 //!
 //! Modelled: etcd's membership with learners, logs that catch up, members that are heard of only after
-//! they have begun, its strict check, and what it refuses to begin with; kubelet and the API server,
-//! as processes that take a while and are killed; the endpoint, which other members are found through.
+//! they have begun, its strict check, and what it refuses to begin with; kubelet, the unit that every second
+//! machine's member is, and the API server, as processes that take a while and are killed; the endpoint, which other members are found through.
 //! Looks that are old when they are acted on, that are put together from an old list and a newer disk, or
 //! in which nobody answered; agents killed before an effect, after it and while it is on its way; power,
 //! partitions, slow disks, clocks that jump; etcd's data, the ledger or both lost; a machine replaced

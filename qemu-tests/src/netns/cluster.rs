@@ -27,8 +27,14 @@ pub struct Cluster {
 impl Cluster {
     /// Machines that are off, and documents for each. A load balancer leads to them.
     pub fn new(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
+        Self::with(story, double, names, &[])
+    }
+
+    /// The same, with this said to `gen config` too.
+    pub fn with(story: &str, double: &str, names: &[&str], more: &[&str]) -> anyhow::Result<Self> {
         let endpoint = format!("{ENDPOINT}:6443");
-        let mut cluster = Self::described(story, double, names, &["--endpoint", &endpoint])?;
+        let words = [&["--endpoint", &endpoint], more].concat();
+        let mut cluster = Self::described(story, double, names, &words)?;
         let to: Vec<_> = cluster.nodes.iter().map(|n| n.address.as_str()).collect();
         cluster.balancer = Some(Balancer::start(&cluster.programs, &to)?);
         Ok(cluster)

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ArgSection;
-use crate::types::PathType;
+use crate::types::{EtcdRunAs, PathType};
 
 /// What all machines of the cluster share.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -146,10 +146,12 @@ pub(crate) struct ComponentSection {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "Etcd")]
 pub(crate) struct EtcdSection {
+    /// As what a control plane's member runs; a pod without it. Never changes under a machine.
+    pub(crate) run_as: Option<EtcdRunAs>,
     /// Command line arguments; they replace all defaults of the same name. Those the agent itself
     /// depends on (membership, addresses, certificates) are refused.
     pub(crate) extra_args: Vec<ArgSection>,
-    /// Host paths mounted into the pod.
+    /// Host paths mounted into the pod; a unit has none.
     pub(crate) extra_volumes: Vec<VolumeSection>,
     /// Further DNS names and IP addresses of etcd's server certificate.
     #[serde(rename = "serverCertSANs")]

@@ -120,6 +120,13 @@ fn known(name: &str, program: Program, version: Option<KubernetesVersion>) -> Re
     }
 }
 
+/// Whether systemd would make something else of a unit's argument: it splits the command line where
+/// there are blanks.
+pub(super) fn splits(value: &str) -> bool {
+    let splits = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '$');
+    value.chars().any(splits)
+}
+
 /// Values are never quoted in messages: an argument can carry a password.
 fn value(
     arg: &ArgSection,
@@ -132,9 +139,7 @@ fn value(
     if arg.value.len() > 16 * 1024 {
         return Err(Fault::new("is longer than 16 KiB"));
     }
-    // systemd splits the kubelet's command line where there are blanks.
-    let splits = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '$');
-    if program == Program::Kubelet && arg.value.chars().any(splits) {
+    if program == Program::Kubelet && splits(&arg.value) {
         let hint = "write it without, or use machine.kubelet.extraConfig";
         return Err(Fault::new("contains blanks, quotes, backslashes or $").hint(hint));
     }

@@ -11,8 +11,8 @@ use crate::path::Path;
 use crate::problem::Fault;
 use crate::report::Report;
 use crate::types::{
-    Arg, Component, ComponentSource, Endpoint, KubernetesVersion, NetworkAddon, VirtualIp,
-    check_label,
+    Arg, Component, ComponentSource, Endpoint, EtcdRunAs, KubernetesVersion, NetworkAddon,
+    VirtualIp, check_label,
 };
 
 /// The judged section; what could not be made sense of is none or left out.
@@ -30,6 +30,7 @@ pub(super) struct Cluster {
     pub(super) controller_manager: Component,
     pub(super) scheduler: Component,
     pub(super) etcd: Component,
+    pub(super) etcd_run_as: EtcdRunAs,
     pub(super) external_etcd: Option<Vec<Endpoint>>,
     pub(super) network_addon: NetworkAddon,
     pub(super) extra_manifests: Vec<String>,
@@ -93,6 +94,7 @@ pub(super) fn judge(
     let etcd_at = at.key("etcd");
     let member = section.etcd;
     let external_etcd = etcd::external(&member, &etcd_at, report);
+    let etcd_run_as = etcd::run_as(&member, &etcd_at, report);
     let mut etcd_component = component(
         member.extra_args,
         member.extra_volumes,
@@ -144,6 +146,7 @@ pub(super) fn judge(
         controller_manager,
         scheduler,
         etcd: etcd_component,
+        etcd_run_as,
         external_etcd,
         network_addon,
         extra_manifests: section.extra_manifests,

@@ -1,10 +1,11 @@
-//! Whose etcd it is: the control planes' own, or somebody else's.
+//! Whose etcd it is: the control planes' own, or somebody else's; and as what it runs.
 
+use super::args;
 use crate::document::EtcdSection;
 use crate::path::Path;
 use crate::problem::Fault;
 use crate::report::Report;
-use crate::types::Endpoint;
+use crate::types::{Endpoint, EtcdRunAs};
 
 const SHAPE: &str = "write https://host:port, for example https://10.0.2.21:2379";
 
@@ -16,6 +17,7 @@ pub(super) fn external(
 ) -> Option<Vec<Endpoint>> {
     let external = section.external.as_ref()?;
     let meant_for_members = [
+        ("runAs", section.run_as.is_none()),
         ("extraArgs", section.extra_args.is_empty()),
         ("extraVolumes", section.extra_volumes.is_empty()),
         ("serverCertSANs", section.server_cert_sans.is_empty()),
@@ -43,6 +45,28 @@ pub(super) fn external(
         }
     }
     Some(endpoints)
+}
+
+/// As what members run. A unit gets what a pod gets, and its arguments on one line.
+pub(super) fn run_as(section: &EtcdSection, at: &Path, report: &mut Report<'_>) -> EtcdRunAs {
+    let run_as = section.run_as.unwrap_or_default();
+    if run_as != EtcdRunAs::Unit || section.external.is_some() {
+        return EtcdRunAs::Pod;
+    }
+    if !section.extra_volumes.is_empty() {
+        let fault = Fault::new("has no effect: a unit has no volumes");
+        let hint = "remove it, or runAs: unit";
+        report.key(&at.key("extraVolumes"), fault.hint(hint));
+    }
+    for (index, arg) in section.extra_args.iter().enumerate() {
+        // Others are refused for every program.
+        if args::splits(&arg.value) && !arg.value.chars().any(char::is_control) {
+            let fault = Fault::new("contains blanks, quotes, backslashes or $");
+            let at = at.key("extraArgs").index(index).key("value");
+            report.value(&at, fault.hint("write it without, or remove runAs: unit"));
+        }
+    }
+    run_as
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, Fault> {

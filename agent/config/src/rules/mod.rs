@@ -98,6 +98,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         controller_manager: cluster.controller_manager,
         scheduler: cluster.scheduler,
         etcd: cluster.etcd,
+        etcd_run_as: cluster.etcd_run_as,
         external_etcd: cluster.external_etcd,
         network_addon: cluster.network_addon,
         extra_manifests: cluster.extra_manifests,

@@ -2,6 +2,7 @@
 
 mod component;
 mod endpoint;
+mod etcd;
 mod firewall;
 mod hostname;
 mod kubelet;
@@ -14,6 +15,7 @@ mod virtual_ip;
 
 pub use component::{Arg, Component, HostVolume, NetworkAddon, PathType};
 pub use endpoint::Endpoint;
+pub use etcd::EtcdRunAs;
 pub use firewall::{Firewall, Ingress, Transport};
 pub use hostname::Hostname;
 pub use kubelet::{Kubelet, Taint, TaintEffect};

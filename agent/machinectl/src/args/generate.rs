@@ -122,6 +122,9 @@ pub struct ConfigArgs {
     /// have to hold a client of it, see gen secrets.
     #[arg(long, value_name = "URLS", value_delimiter = ',', requires = "secrets")]
     pub etcd_endpoints: Vec<String>,
+    /// As what members of etcd run on the control planes: pod (static pods) or unit (etcd.service).
+    #[arg(long, value_name = "FORM")]
+    pub etcd_run_as: Option<String>,
     /// Existing secrets to use; without it new ones are made.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secrets: Option<PathBuf>,

@@ -142,6 +142,7 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
         node_subnets: args.node_subnets.clone(),
         virtual_ip: args.virtual_ip.clone(),
         etcd_endpoints: args.etcd_endpoints.clone(),
+        etcd_run_as: args.etcd_run_as.clone(),
     }
 }
 

@@ -188,6 +188,7 @@ fn still_reachable(current: &Entry, new: &Bundle) -> Result<(), Status> {
 /// What a machine is cannot be changed under it: its data belongs to that role and that cluster.
 fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
     const HINT: &str = "wipe the machine's state and enrol it again";
+    const LEAVE: &str = "machinectl etcd leave, then wipe the machine's state and enrol it again";
     let (old, new) = (&old.config, &new.config);
     if old.role() != new.role() {
         let message = format!("the machine is a {}, not a {}", old.role(), new.role());
@@ -204,6 +205,13 @@ fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
         };
         let message = format!("{message}, and does not move by itself");
         return Err(convert::conflict("cluster.etcd.external", message, HINT));
+    }
+    let (was, would) = (old.etcd_run_as(), new.etcd_run_as());
+    if old.role().is_control_plane() && was != would {
+        let message = format!(
+            "the machine's member of etcd is a {was}, and does not become a {would} by itself"
+        );
+        return Err(convert::conflict("cluster.etcd.runAs", message, LEAVE));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use machine_plan::desired::ETCD;
 use machine_plan::observed::{Observed, Probe, Room};
 use machine_plan::stages::Stage;
 
@@ -66,7 +67,11 @@ pub fn of(look: &Look<'_>) -> Vec<Condition> {
             Probe::Unreadable(why) => format!("it does not say that it is healthy: {why}"),
             _ => "nothing listens on its health port".to_owned(),
         };
-        found.push(Condition::new(Kind::EtcdDown, "etcd", message));
+        let down = Condition::new(Kind::EtcdDown, "etcd", message);
+        found.push(match look.observed.units.contains_key(ETCD) {
+            true => down.next("see machinectl logs etcd; its data is on /var/lib/etcd"),
+            false => down,
+        });
     }
     for stage in look.stages.iter().filter(|s| s.verdict == "failed") {
         let own = match stage.name == Stage::Firewall.word() {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use machine_plan::desired::ETCD;
 use machine_plan::observed::{Observed, Probe, Room, UnitSeen};
 
 use super::*;
@@ -125,6 +126,15 @@ fn etcds_silence_has_patience_and_a_name_of_its_own() {
     assert_eq!(kinds(&after(59)), []);
     assert_eq!(kinds(&after(60)), [Kind::EtcdDown]);
     assert!(after(60)[0].message.contains("503"));
+    assert!(after(60)[0].next_step.contains("machinectl logs kubelet"));
+    let unit = (ETCD.to_owned(), Probe::Seen(UnitSeen::default()));
+    let sick = Observed {
+        units: BTreeMap::from([unit]),
+        ..sick.clone()
+    };
+    let minute = Some(Duration::from_secs(60));
+    let found = look(&sick, |look| look.etcd_silent = minute);
+    assert!(found[0].next_step.contains("machinectl logs etcd"));
 }
 
 #[test]

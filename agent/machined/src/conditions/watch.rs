@@ -11,7 +11,6 @@ use crate::clock::{self, Accepted, Raised};
 use crate::journal::Journal;
 use crate::ledger::{Entry, Ledger};
 use crate::node::pods;
-use crate::pulse::ETCD_MANIFEST;
 use crate::status::{Board, StageStatus, now_ms};
 
 /// A unit that stays up for this long is well: systemd starts them again after a second.
@@ -152,12 +151,15 @@ impl Watch {
         quote
     }
 
-    // Silence counts while kubelet runs: without it etcd's absence is kubelet's.
+    // A pod's silence counts while kubelet runs: without it etcd's absence is kubelet's.
     fn etcd_silent(&mut self, desired: &Desired, observed: &Observed) -> Option<Duration> {
         let unit = observed.units.get("kubelet.service").and_then(Probe::seen);
-        let should = desired.etcd.is_some()
-            && matches!(observed.files.get(ETCD_MANIFEST), Some(Probe::Seen(_)))
-            && unit.is_some_and(|unit| unit.active_state == "active");
+        let kubelet = unit.is_some_and(|unit| unit.active_state == "active");
+        let told = desired.etcd.as_ref().is_some_and(|file| {
+            let seen = observed.files.get(&file.path);
+            matches!(seen, Some(Probe::Seen(_)))
+        });
+        let should = told && (desired.etcd_unit || kubelet);
         if !should || observed.etcd_health == Probe::Seen(()) {
             self.etcd_silent = None;
             return None;

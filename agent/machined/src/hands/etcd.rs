@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use machine_config::EtcdRunAs;
+use machine_plan::desired::ETCD;
 use machine_plan::membership::Member;
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
 
 use super::Hands;
+use crate::api;
 use crate::node::etcd::cluster::{self, Cluster};
 use crate::node::kube::{Access, Kube};
 use crate::node::{self, endpoint, facts, files};
@@ -24,6 +27,23 @@ impl Hands {
         let own = facts::look(config).node_ip;
         let here = config.role().is_control_plane() && config.external_etcd().is_none();
         here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
+    }
+
+    /// Whether this machine's member is a unit, and the others can do without it for a moment.
+    pub(super) async fn may_restart_etcd(&self) -> Result<(), String> {
+        let entry = self.ledger.current();
+        let unit = entry.is_some_and(|entry| {
+            let config = &entry.bundle.config;
+            config.role().is_control_plane() && config.etcd_run_as() == EtcdRunAs::Unit
+        });
+        match unit {
+            true => api::Hands::may_go_down(self)
+                .await
+                .map_err(|why| format!("cannot restart {ETCD}: {why}")),
+            false => Err(format!(
+                "cannot restart {ETCD}: no member of etcd is a unit here"
+            )),
+        }
     }
 
     /// Where members may be asked: here, where this machine remembers some, and where its last look

@@ -3,6 +3,8 @@
 pub mod cluster;
 pub mod data;
 mod member;
+#[cfg(test)]
+mod unit;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,6 +1,6 @@
-//! The static pod of this node's etcd member.
+//! What this node's etcd member is started from: its static pod, or its unit's arguments.
 
-use machine_config::{KubernetesVersion, MachineConfig, PathType};
+use machine_config::{ComponentSource, EtcdRunAs, KubernetesVersion, MachineConfig, PathType};
 use serde::{Deserialize, Serialize};
 
 use super::args::Args;
@@ -8,9 +8,13 @@ use super::pod::{Component, Mounts, Probes};
 use super::static_pods::{loopback_ip, pki, url};
 use super::{gates, images, join};
 use crate::facts::HostFacts;
+use crate::files::RenderedFile;
 
 /// Where etcd keeps its data.
 pub const ETCD_DATA: &str = "/var/lib/etcd";
+
+/// What `etcd.service` reads: one variable with all arguments.
+pub const ETCD_ARGUMENTS: &str = "/etc/etcd/etcd.env";
 
 /// Where a member serves clients.
 pub const CLIENT_PORT: u16 = 2379;
@@ -42,9 +46,28 @@ pub fn etcd_peer_url(node_ip: std::net::IpAddr) -> String {
     url("https", node_ip, PEER_PORT)
 }
 
-pub(super) fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> Component {
+/// What etcd is started from: the manifest of its static pod, or its unit's arguments, which are the same.
+#[must_use]
+pub fn etcd_file(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> RenderedFile {
+    let member = member(config, facts, wish);
+    match config.etcd_run_as() {
+        EtcdRunAs::Pod => member.file(config),
+        // No argument has anything in it that systemd would take for more than itself: such are refused
+        // with the document.
+        EtcdRunAs::Unit => {
+            let text = format!("ARGUMENTS=\"{}\"\n", member.args.join(" "));
+            RenderedFile::private(ETCD_ARGUMENTS, text)
+        }
+    }
+}
+
+fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> Component {
     let version = *config.kubernetes_version();
-    let source = config.component_source();
+    let source = match config.etcd_run_as() {
+        EtcdRunAs::Pod => config.component_source(),
+        // A unit runs the OS image's own, wherever other programs come from.
+        EtcdRunAs::Unit => &ComponentSource::Embedded,
+    };
     let traits = images::etcd_traits(source, version);
     let ip = facts.node_ip;
     let peer = etcd_peer_url(ip);

@@ -35,7 +35,9 @@ pub use authorities::{BOOTSTRAP_KUBECONFIG, authorities};
 pub use cni::cni;
 pub use containerd::containerd;
 pub use encryption::encryption;
-pub use etcd::{CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_DATA, EtcdWish, etcd_peer_url};
+pub use etcd::{
+    CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_ARGUMENTS, ETCD_DATA, EtcdWish, etcd_file, etcd_peer_url,
+};
 pub use firewall::{MACHINE_API_PORT, firewall};
 pub use haproxy::{LOAD_BALANCER_PORT, api_url, haproxy};
 pub use host::host;
@@ -52,7 +54,7 @@ pub use objects::{
 };
 pub use pod::MANIFESTS;
 pub use pod_cidrs::first_pod_cidrs;
-pub use static_pods::{ENCRYPTION_CONFIG, etcd_pod, static_pods};
+pub use static_pods::{ENCRYPTION_CONFIG, static_pods};
 pub use yaml::to_yaml;
 
 /// Kubernetes' directory.

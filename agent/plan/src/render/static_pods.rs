@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use machine_config::{Endpoint, MachineConfig, PathType};
+use machine_config::{Endpoint, EtcdRunAs, MachineConfig, PathType};
 
 use super::args::{Args, last};
-use super::etcd::{self, CLIENT_PORT, EtcdWish};
+use super::etcd::{CLIENT_PORT, EtcdWish, etcd_file};
 use super::pod::{Component, Mounts, Probes, dialable};
 use super::{API_PORT, KUBERNETES, PKI, gates, images, join};
 use crate::facts::HostFacts;
@@ -23,8 +23,8 @@ const BIND: &str = "127.0.0.1";
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 const SCHEDULER_PORT: u16 = 10259;
 
-/// The manifests of etcd, unless it is external, API server, controller manager and scheduler, in the
-/// order in which they can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
+/// The manifests of etcd, unless it is external or a unit, API server, controller manager and scheduler, in
+/// the order in which they can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
 #[must_use]
 pub fn static_pods(
     config: &MachineConfig,
@@ -32,23 +32,15 @@ pub fn static_pods(
     etcd: &EtcdWish,
     encrypt_secrets: bool,
 ) -> Vec<RenderedFile> {
-    let member = config.external_etcd().is_none();
-    let member = member.then(|| etcd::member(config, facts, etcd));
-    member
-        .into_iter()
-        .chain([
-            api_server(config, facts, encrypt_secrets),
-            controller_manager(config),
-            scheduler(config),
-        ])
-        .map(|component| component.file(config))
-        .collect()
-}
-
-/// etcd's manifest alone.
-#[must_use]
-pub fn etcd_pod(config: &MachineConfig, facts: &HostFacts, etcd: &EtcdWish) -> RenderedFile {
-    etcd::member(config, facts, etcd).file(config)
+    let member = config.external_etcd().is_none() && config.etcd_run_as() == EtcdRunAs::Pod;
+    let member = member.then(|| etcd_file(config, facts, etcd));
+    let others = [
+        api_server(config, facts, encrypt_secrets),
+        controller_manager(config),
+        scheduler(config),
+    ];
+    let others = others.map(|component| component.file(config));
+    member.into_iter().chain(others).collect()
 }
 
 pub(super) fn pki(name: &str) -> String {

@@ -4,7 +4,8 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::{Look, etcd_order, writes};
+use super::etcd_start::{go_on, runs, start, told};
+use super::{Look, etcd_order};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
@@ -42,9 +43,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         }
         (Probe::Seen(()), joined) => member(look, joined, manifest),
         (Probe::Absent, Some(joined)) => starting(look, joined, manifest),
-        (Probe::Absent, None) if observed.bootstrap_ordered => {
-            Verdict::act(writes(observed, [manifest]))
-        }
+        (Probe::Absent, None) if observed.bootstrap_ordered => start(look, manifest),
         (Probe::Absent, None) => joining(look),
     }
 }
@@ -192,9 +191,9 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
                     Membership::of(members, own.id, name, false).added_in(&observed.boot);
                 Verdict::act(vec![Action::KeepMembership { membership }])
             }
-            Some(_) => match writes(observed, [manifest]) {
-                writes if writes.is_empty() => Verdict::wait("etcd starts as a learner"),
-                actions => Verdict::act(actions),
+            Some(_) => match start(look, manifest) {
+                Verdict::Settled => Verdict::wait("etcd starts as a learner"),
+                other => other,
             },
         },
         Probe::Absent => Verdict::wait("no member of etcd's cluster is known any more"),
@@ -229,14 +228,9 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         }),
         _ => None,
     };
-    let fits = |file: &&RenderedFile| observed.has_file(&file.path, &file.digest(), file.mode);
-    if !desired
-        .etcd_begun
-        .iter()
-        .chain([manifest])
-        .any(|f| fits(&f))
-    {
-        let there = matches!(observed.files.get(&manifest.path), Some(Probe::Seen(_)));
+    let mut right = desired.etcd_begun.iter().chain([manifest]);
+    let Some(file) = right.find(|file| told(look, file)) else {
+        let there = runs(look, manifest);
         let refused = members
             .zip(own)
             .and_then(|(all, own)| restart_refused(all, own.id));
@@ -247,11 +241,18 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
                 || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
                 keep,
             ),
-            _ => Verdict::act(writes(observed, desired.etcd_begun.last())),
+            _ => match (go_on(look), voter) {
+                (Verdict::Blocked { .. }, Some(membership)) => keep(membership),
+                (verdict, _) => verdict,
+            },
         };
-    }
+    };
     if let Some(membership) = voter {
         return keep(membership);
+    }
+    match start(look, file) {
+        Verdict::Settled => {}
+        other => return other,
     }
     match (joined, members, own) {
         (Some(joined), ..) if joined.voter => Verdict::Settled,

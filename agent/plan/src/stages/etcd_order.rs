@@ -1,7 +1,7 @@
 //! What a person has ordered about this machine's member of etcd. Each step is decided from what is
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
-use super::{Look, writes};
+use super::{Look, etcd_start};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::removal_refused;
@@ -57,9 +57,7 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     let members = match &observed.members {
         Probe::Seen(members) => members,
         // After a reboot this machine's own vote may be the one that the others lack to let it go.
-        Probe::Unreadable(_) if member_is_down(look) => {
-            return Verdict::act(writes(observed, desired.etcd_begun.last()));
-        }
+        Probe::Unreadable(_) if etcd_start::is_down(look) => return etcd_start::go_on(look),
         Probe::Unreadable(why) => {
             return Verdict::wait(format!(
                 "leaves etcd when a member with a vote answers: {why}"
@@ -87,13 +85,6 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
             }]),
         },
     }
-}
-
-/// It has data, and nothing that starts it.
-fn member_is_down(look: &Look<'_>) -> bool {
-    let (observed, manifest) = (look.observed, &look.desired.etcd);
-    let absent = |file: &RenderedFile| observed.files.get(&file.path) == Some(&Probe::Absent);
-    observed.etcd_data == Probe::Seen(()) && manifest.as_ref().is_some_and(absent)
 }
 
 fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
@@ -130,7 +121,7 @@ fn stopped(look: &Look<'_>) -> Option<Verdict> {
     if observed.api_server != Probe::Absent {
         return Some(Verdict::wait("waits until the API server here has stopped"));
     }
-    let etcd: Vec<_> = desired.etcd.iter().filter(there).map(remove).collect();
+    let etcd = etcd_start::stop(look);
     if !etcd.is_empty() {
         return Some(Verdict::act(etcd));
     }

@@ -5,6 +5,7 @@ mod cluster;
 mod endpoint;
 mod etcd;
 mod etcd_order;
+mod etcd_start;
 mod firewall;
 mod host;
 mod node;
@@ -36,7 +37,7 @@ pub enum Stage {
     Runtime,
     /// This node's load balancer, and the virtual IP.
     Endpoint,
-    /// etcd's static pod.
+    /// This machine's member of etcd.
     Etcd,
     /// The API server's.
     ControlPlane,

@@ -18,7 +18,15 @@ fn desired() -> Desired {
 
 /// With this said of the machine too.
 fn desired_with(words: &str) -> Desired {
-    let document = DOCUMENT.replacen("machine:\n", &format!("machine:\n{words}"), 1);
+    desired_of(&DOCUMENT.replacen("machine:\n", &format!("machine:\n{words}"), 1))
+}
+
+fn with_etcd_as_a_unit() -> Desired {
+    let words = "cluster:\n  etcd: { runAs: unit }\n";
+    desired_of(&DOCUMENT.replacen("cluster:\n", words, 1))
+}
+
+fn desired_of(document: &str) -> Desired {
     let bundle = machine_config::read(document.as_bytes()).unwrap();
     let node_ip: IpAddr = "10.0.2.15".parse().unwrap();
     let facts = HostFacts::at(node_ip);
@@ -37,11 +45,11 @@ fn desired_with(words: &str) -> Desired {
 
 /// A fresh machine: units that never ran, no files, no cluster.
 fn fresh(desired: &Desired) -> Observed {
-    let unit = |u: &crate::desired::Unit| (u.name.to_owned(), Probe::Seen(UnitSeen::default()));
+    let unit = |name: &str| (name.to_owned(), Probe::Seen(UnitSeen::default()));
     Observed {
         hostname: "machined".to_owned(),
         node_ip: Probe::Seen("10.0.2.15".parse().unwrap()),
-        units: desired.units().map(unit).collect(),
+        units: desired.unit_names().map(unit).collect(),
         routes: Probe::Seen(Vec::new()),
         ..Observed::default()
     }
@@ -132,10 +140,14 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
 /// What kubelet and the control plane do by themselves once they can.
 fn cluster(desired: &Desired, observed: &mut Observed) {
     let written = |m: &RenderedFile| observed.has_file(&m.path, &m.digest(), m.mode);
+    let active = |name: &str| {
+        let unit = observed.units.get(name).and_then(Probe::seen);
+        unit.is_some_and(|u| u.active_state == "active")
+    };
     let serves = desired.etcd.iter().chain(&desired.api_server).all(written);
     let controlled = desired.controllers.iter().all(written);
-    let kubelet = observed.units.get("kubelet.service").and_then(Probe::seen);
-    if serves && kubelet.is_some_and(|u| u.active_state == "active") {
+    let etcd = !desired.etcd_unit || active(crate::desired::ETCD);
+    if serves && etcd && active("kubelet.service") {
         observed.etcd_data = Probe::Seen(());
         observed.api_server = Probe::Seen(());
         if observed.node.seen().is_none() {
@@ -207,15 +219,16 @@ fn without_an_order_nothing_makes_a_cluster() {
 
 #[test]
 fn an_order_leads_to_a_ready_node_also_when_effects_are_lost() {
-    let desired = desired();
-    for lose in [0, 2, 3, 5, 7] {
-        let mut observed = Observed {
-            bootstrap_ordered: true,
-            ..fresh(&desired)
-        };
-        let end = settle(&desired, &mut observed, lose);
-        assert!(end.settled(), "every {lose}th effect lost: {end:?}");
-        assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
+    for desired in [desired(), with_etcd_as_a_unit()] {
+        for lose in [0, 2, 3, 5, 7] {
+            let mut observed = Observed {
+                bootstrap_ordered: true,
+                ..fresh(&desired)
+            };
+            let end = settle(&desired, &mut observed, lose);
+            assert!(end.settled(), "every {lose}th effect lost: {end:?}");
+            assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
+        }
     }
 }
 

@@ -13,6 +13,23 @@ pub(super) fn runtime(look: &Look<'_>) -> Verdict {
     supervise(look, unit, &unit.inputs)
 }
 
+/// A unit that is restarted to take what is new.
+pub(super) fn restarted(look: &Look<'_>, unit: &Unit) -> Verdict {
+    supervise(look, unit, &unit.inputs)
+}
+
+/// Whether it runs or will by itself; also where nobody can tell.
+pub(super) fn runs(look: &Look<'_>, name: &str) -> bool {
+    match look.observed.units.get(name) {
+        Some(Probe::Seen(seen)) => matches!(
+            seen.active_state.as_str(),
+            "active" | "activating" | "deactivating" | "reloading" | "refreshing"
+        ),
+        Some(Probe::Unreadable(_)) => true,
+        Some(Probe::Absent) | None => false,
+    }
+}
+
 /// A unit that takes what is new while it goes on.
 pub(super) fn reloaded(look: &Look<'_>, unit: &Unit) -> Verdict {
     let seen = look.observed.units.get(unit.name).and_then(Probe::seen);
@@ -63,10 +80,11 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
     supervise(look, unit, inputs)
 }
 
-/// Whether a manifest of this control plane is there. etcd's is the first.
+/// Whether anything of this control plane was begun: a manifest is there, or what etcd's unit is told.
+/// etcd is the first.
 fn has_pods(look: &Look<'_>) -> bool {
-    let pods = look.desired.etcd.iter().chain(&look.desired.api_server);
-    pods.into_iter().any(|file| {
+    let begun = look.desired.etcd.iter().chain(&look.desired.api_server);
+    begun.into_iter().any(|file| {
         let seen = look.observed.files.get(&file.path);
         seen.is_some_and(|seen| *seen != Probe::Absent)
     })
@@ -80,7 +98,7 @@ pub(super) fn told(look: &Look<'_>, unit: &Unit) -> bool {
     (unit.files.is_empty() && never) || told_inputs(look, unit.name, &unit.inputs)
 }
 
-fn told_inputs(look: &Look<'_>, name: &str, inputs: &str) -> bool {
+pub(super) fn told_inputs(look: &Look<'_>, name: &str, inputs: &str) -> bool {
     let seen = look.observed.units.get(name).and_then(Probe::seen);
     seen.and_then(|u| u.inputs.as_deref()) == Some(inputs)
 }

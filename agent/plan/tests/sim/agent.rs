@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use machine_plan::action::Action;
+use machine_plan::desired::ETCD;
 use machine_plan::membership::{Member, Membership};
-use machine_plan::observed::{Observed, Probe};
+use machine_plan::observed::{Observed, Probe, UnitSeen};
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
@@ -167,8 +168,25 @@ impl World {
         let machine = &mut self.machines[at];
         let wish = machine.wish();
         let probe = |seen: Option<_>| seen.map_or(Probe::Absent, Probe::Seen);
-        let manifest = machine.manifest.as_ref().map(|m| m.seen.clone());
+        let unit = wish.desired.etcd_unit;
+        let file = match unit {
+            true => &machine.arguments,
+            false => &machine.manifest,
+        };
+        let manifest = file.as_ref().map(|m| m.seen.clone());
+        let state = if machine.manifest.is_some() {
+            "active"
+        } else {
+            "inactive"
+        };
+        let seen = UnitSeen {
+            active_state: state.to_owned(),
+            inputs: machine.note.clone(),
+            ..UnitSeen::default()
+        };
+        let seen = (ETCD.to_owned(), Probe::Seen(seen));
         Observed {
+            units: unit.then_some(seen).into_iter().collect(),
             boot: machine.boot.to_string(),
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
@@ -253,6 +271,24 @@ impl World {
                 self.take_out(at, *id)
             }
             Action::RemoveFile { path } => self.remove_file(at, path),
+            Action::RestartUnit { inputs, .. } | Action::StartUnit { inputs, .. } => {
+                let machine = &mut self.machines[at];
+                machine.manifest.clone_from(&machine.arguments);
+                machine.etcd = Process::Down;
+                if minds {
+                    machine.note = Some(inputs.clone());
+                }
+                machine.manifest.is_some()
+            }
+            Action::StopUnit { .. } => {
+                let machine = &mut self.machines[at];
+                machine.manifest = None;
+                machine.etcd = Process::Down;
+                if minds {
+                    machine.note = None;
+                }
+                true
+            }
             Action::SetEtcdAside { .. } => {
                 self.set_aside(at);
                 true
@@ -276,6 +312,10 @@ impl World {
             machine.api = None;
             return true;
         }
+        if machine.wish().desired.etcd_unit {
+            machine.arguments = Some(manifest);
+            return true;
+        }
         // kubelet hears of it at once: what runs by another manifest ends.
         if machine
             .manifest
@@ -292,7 +332,9 @@ impl World {
     fn remove_file(&mut self, at: usize, path: &str) -> bool {
         let machine = &mut self.machines[at];
         let wish = machine.wish();
-        if path == wish.path {
+        if path == wish.path && wish.desired.etcd_unit {
+            machine.arguments = None;
+        } else if path == wish.path {
             machine.manifest = None;
         } else if path == wish.api_path {
             machine.api_manifest = None;

@@ -33,9 +33,12 @@ impl World {
                     .is_some_and(|e| e.member.learner && e.log * 10 < LOG * 9);
                 (fresh && early).then_some("promoted early")
             }
-            Action::WriteFile { file } => {
+            Action::WriteFile { .. } | Action::RestartUnit { .. } => {
                 let machine = &mut self.machines[at];
-                let etcd = file.path == machine.wish().path;
+                let etcd = match action {
+                    Action::WriteFile { file } => file.path == machine.wish().path,
+                    _ => true,
+                };
                 let there = machine.manifest.is_some();
                 match machine.etcd {
                     Process::Up(id) if etcd && there && fresh => self.absent(at, id),

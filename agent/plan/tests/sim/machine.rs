@@ -12,7 +12,7 @@ use machine_plan::files::RenderedFile;
 use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::{FileSeen, Probe};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
-use machine_plan::render::{EtcdWish, etcd_pod};
+use machine_plan::render::{EtcdWish, etcd_file};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -50,7 +50,7 @@ pub(crate) enum Told {
     Existing(Vec<String>),
 }
 
-/// A static pod's manifest in kubelet's folder.
+/// A static pod's manifest in kubelet's folder, or a unit's arguments.
 #[derive(Clone)]
 pub(crate) struct Manifest {
     pub(crate) seen: FileSeen,
@@ -69,7 +69,7 @@ impl Manifest {
             return Self { seen, told };
         }
         let word = text.split("--initial-cluster=").nth(1).expect("peers");
-        let word = word.lines().next().unwrap_or_default();
+        let word = word.split_whitespace().next().unwrap_or_default();
         let urls = word.split(',').filter_map(|pair| pair.split_once('='));
         let mut urls: Vec<_> = urls.map(|(_, url)| url.trim().to_owned()).collect();
         urls.sort();
@@ -97,7 +97,11 @@ pub(crate) struct Machine {
     /// The member whose data is here.
     pub(crate) data: Option<MemberId>,
     // Gone with the power.
+    /// What etcd is run by.
     pub(crate) manifest: Option<Manifest>,
+    /// A unit's arguments, which it is not run by before it is told, and what it was told last.
+    pub(crate) arguments: Option<Manifest>,
+    pub(crate) note: Option<String>,
     pub(crate) etcd: Process,
     pub(crate) api_manifest: Option<FileSeen>,
     /// Ticks until the API server listens.
@@ -137,6 +141,8 @@ impl Machine {
             etcd_order: None,
             data: None,
             manifest: None,
+            arguments: None,
+            note: None,
             etcd: Process::Down,
             api_manifest: None,
             api: None,
@@ -159,6 +165,8 @@ impl Machine {
     pub(crate) fn stop(&mut self) {
         self.boot = self.boot.wrapping_add(1);
         self.manifest = None;
+        self.arguments = None;
+        self.note = None;
         self.etcd = Process::Down;
         self.api_manifest = None;
         self.api = None;
@@ -275,7 +283,9 @@ fn base(identity: Identity) -> Rc<Base> {
     let version = "  kubernetesVersion: v1.37.0\n";
     let beat = 100 + u16::from(identity.generation);
     let argument = format!("{{ name: heartbeat-interval, value: {beat} }}");
-    let with = format!("{version}  etcd:\n    extraArgs:\n      - {argument}\n");
+    let run_as = ["pod", "unit"][usize::from(identity.address % 2)];
+    let with =
+        format!("{version}  etcd:\n    runAs: {run_as}\n    extraArgs:\n      - {argument}\n");
     let bundle = machine_config::read(text.replace(version, &with).as_bytes());
     let bundle = bundle.expect("a valid document");
     let address = format!("192.0.2.{}", identity.address + 1);
@@ -308,7 +318,7 @@ fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
     if let Some(joined) = joined {
         let initial_cluster = joined.initial_cluster.clone();
         let wish = EtcdWish::Join { initial_cluster };
-        desired.etcd = Some(etcd_pod(&base.bundle.config, &base.facts, &wish));
+        desired.etcd = Some(etcd_file(&base.bundle.config, &base.facts, &wish));
     }
     desired
 }

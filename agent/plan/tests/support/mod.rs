@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use machine_config::{CaPair, ClusterSecrets, IpNet, MachineConfig, NetworkAddon};
+use machine_config::{CaPair, ClusterSecrets, EtcdRunAs, IpNet, MachineConfig, NetworkAddon};
 use machine_pki::Secret;
 use machine_plan::facts::HostFacts;
 use machine_plan::files::RenderedFile;
@@ -74,12 +74,11 @@ pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
         files.push(render::cni(config, config.pod_subnets()));
     }
     if config.role().is_control_plane() {
-        files.extend(render::static_pods(
-            config,
-            &facts,
-            &first_member(config),
-            false,
-        ));
+        let wish = first_member(config);
+        files.extend(render::static_pods(config, &facts, &wish, false));
+        if config.etcd_run_as() == EtcdRunAs::Unit {
+            files.push(render::etcd_file(config, &facts, &wish));
+        }
     }
     files
 }

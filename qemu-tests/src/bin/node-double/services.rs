@@ -1,4 +1,4 @@
-//! Units that are real programs here: the load balancer, and who holds the virtual IP with its watcher.
+//! Units that are real programs here: etcd, the load balancer, and who holds the virtual IP with its watcher.
 //! Started again when they end, as their unit files say.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,19 @@ struct Service {
     beside: Option<&'static str>,
 }
 
-const SERVICES: [Service; 3] = [
+/// Stands for all words of the variable of that name.
+const ARGUMENTS: &str = "$ARGUMENTS";
+
+const SERVICES: [Service; 4] = [
+    Service {
+        unit: "etcd.service",
+        program: "/usr/bin/etcd",
+        arguments: &[ARGUMENTS],
+        environment: Some("/etc/etcd/etcd.env"),
+        folder: "/var/lib/etcd",
+        reload: Signal::TERM,
+        beside: None,
+    },
     Service {
         unit: "haproxy.service",
         program: "/usr/sbin/haproxy",
@@ -163,7 +175,6 @@ fn spawn(service: &Service) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     let mut command = Command::new(service.program);
     command
-        .args(service.arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin")
         .stdin(Stdio::null())
@@ -172,8 +183,16 @@ fn spawn(service: &Service) -> anyhow::Result<Child> {
     if let Some(path) = service.environment {
         let text = std::fs::read_to_string(path).with_context(|| path.to_owned())?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
-        command.envs(pairs);
+        let pairs = pairs.map(|(name, value)| (name, value.trim_matches('"')));
+        for (name, value) in pairs {
+            match service.arguments {
+                [ARGUMENTS] if name == "ARGUMENTS" => drop(command.args(value.split(' '))),
+                _ => drop(command.env(name, value)),
+            }
+        }
     }
+    let words = service.arguments.iter().filter(|word| **word != ARGUMENTS);
+    command.args(words);
     command
         .spawn()
         .with_context(|| format!("start {}", service.program))

@@ -11,10 +11,11 @@ pub(crate) const FIREWALL: &str = "machined-firewall.service";
 
 /// The units of the image that matter to the agent, and whether they run at boot. One that is only
 /// told of its files does nothing here: the harness sets addresses, and nobody sets the host's kernel.
-const KNOWN: [(&str, bool); 13] = [
+const KNOWN: [(&str, bool); 14] = [
     (AGENT, true),
     (KUBELET, false),
     ("containerd.service", false),
+    ("etcd.service", false),
     ("haproxy.service", false),
     ("keepalived.service", false),
     (FIREWALL, false),

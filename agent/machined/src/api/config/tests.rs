@@ -211,3 +211,32 @@ fn whose_etcd_it_is_never_changes() {
     }
     same_machine(&one, &other).unwrap();
 }
+
+#[test]
+fn as_what_etcd_runs_never_changes() {
+    let as_what = |text: &str, run_as: &str| {
+        let text = format!("{text}  etcd: {{runAs: {run_as}}}\n");
+        machine_config::read(text.as_bytes()).unwrap()
+    };
+    let nothing_said = machine_config::read(cluster().config.as_bytes()).unwrap();
+    let [pod, unit] = ["pod", "unit"].map(|run_as| as_what(&cluster().config, run_as));
+    for (old, new, words) in [
+        (&pod, &unit, "is a pod, and does not become a unit"),
+        (&nothing_said, &unit, "is a pod, and does not become a unit"),
+        (&unit, &nothing_said, "is a unit, and does not become a pod"),
+    ] {
+        let refused = same_machine(old, new).unwrap_err();
+        assert!(
+            refused.message().starts_with("cluster.etcd.runAs: "),
+            "{refused}"
+        );
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    same_machine(&nothing_said, &pod).unwrap();
+    // A worker has none: what its document says of members is all the same to it.
+    let config = cluster()
+        .config
+        .replace("role: controlplane", "role: worker");
+    let worker = |run_as| as_what(&config, run_as);
+    same_machine(&worker("pod"), &worker("unit")).unwrap();
+}

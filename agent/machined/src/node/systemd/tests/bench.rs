@@ -72,6 +72,14 @@ impl Bench {
         }
     }
 
+    /// Puts a unit's file in place as it is; only systemd itself can read it.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        match &self.manager {
+            Manager::Scripted(_) => panic!("a script reads no unit files"),
+            Manager::Real(private) => private.put(name, text),
+        }
+    }
+
     /// Ends what a unit runs, without a job.
     pub(crate) async fn crash(&self, unit: &str) {
         match &self.manager {

@@ -116,6 +116,11 @@ impl Private {
             Behaviour::NeverStarts => (String::new(), format!("Type=oneshot\n{sleep}")),
         };
         let text = format!("[Unit]\nDefaultDependencies=no\n{unit}\n[Service]\n{service}\n");
+        self.put(name, &text);
+    }
+
+    /// A unit's file as it is.
+    pub(super) fn put(&self, name: &str, text: &str) {
         std::fs::write(self.scratch.path().join("units").join(name), text).unwrap();
     }
 
