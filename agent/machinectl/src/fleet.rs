@@ -171,7 +171,12 @@ mod tests {
         let failure = turns.conclude(None).unwrap_err();
         assert_eq!(failure.message, "b is away");
         assert_eq!(failure.next.as_deref(), Some("look at it"));
-        assert!(in_turn(names(&["a", "c"]), work).await.conclude(None).is_ok());
+        assert!(
+            in_turn(names(&["a", "c"]), work)
+                .await
+                .conclude(None)
+                .is_ok()
+        );
     }
 
     #[tokio::test]

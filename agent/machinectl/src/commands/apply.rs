@@ -254,13 +254,11 @@ fn enrol_code(text: &str) -> Result<EnrolmentCode, Failure> {
     enrol::code(line.trim())
 }
 
-fn show(
-    args: &ApplyArgs,
-    outcomes: &[Outcome<Applied>],
-    left: &[Target],
-) -> Result<(), Failure> {
+fn show(args: &ApplyArgs, outcomes: &[Outcome<Applied>], left: &[Target]) -> Result<(), Failure> {
     let mut value = fleet::as_value(outcomes, shape);
-    let entries = left.iter().map(|t| json!({ "node": t.label(), "notBegun": true }));
+    let entries = left
+        .iter()
+        .map(|t| json!({ "node": t.label(), "notBegun": true }));
     if let Some(all) = value.as_array_mut() {
         all.extend(entries);
     }
@@ -279,7 +277,9 @@ fn show(
             vec![node.label().to_owned(), dash(), dash(), result.to_owned()]
         };
         // Where they go one after the other, all of them are told of in one place.
-        let failed = outcomes.iter().filter(|o| !left.is_empty() && o.result.is_err());
+        let failed = outcomes
+            .iter()
+            .filter(|o| !left.is_empty() && o.result.is_err());
         let failed = failed.map(|o| unknown(&o.target, "failed"));
         let left = left.iter().map(|target| unknown(target, "not begun"));
         let mut text = table(&header, rows.chain(failed).chain(left));

@@ -75,7 +75,10 @@ fn conclude(
 ) -> Result<(), Failure> {
     let row = |outcome: &Outcome<Duration>| {
         let (result, detail) = match &outcome.result {
-            Ok(took) => ("rebooted", format!("well again after {}", time::span(*took))),
+            Ok(took) => (
+                "rebooted",
+                format!("well again after {}", time::span(*took)),
+            ),
             Err(failure) if down => ("not well", first_line(failure)),
             Err(failure) => ("not rebooted", first_line(failure)),
         };
@@ -138,5 +141,10 @@ fn report(outcomes: Vec<Outcome<()>>, does: &str) -> Result<(), Failure> {
 }
 
 fn first_line(failure: &Failure) -> String {
-    failure.message.lines().next().unwrap_or_default().to_owned()
+    failure
+        .message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -85,11 +85,12 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     }
 }
 
-/// It has data, and nothing that starts it.
+/// It has data, and nothing that starts it as this machine is now.
 fn member_is_down(look: &Look<'_>) -> bool {
-    let (observed, manifest) = (look.observed, &look.desired.etcd);
-    let absent = |file: &RenderedFile| observed.files.get(&file.path) == Some(&Probe::Absent);
-    observed.etcd_data == Probe::Seen(()) && manifest.as_ref().is_some_and(absent)
+    let (observed, desired) = (look.observed, look.desired);
+    let right = |file: &RenderedFile| observed.has_file(&file.path, &file.digest(), file.mode);
+    let mut manifests = desired.etcd_begun.iter().chain(&desired.etcd);
+    observed.etcd_data == Probe::Seen(()) && !manifests.any(right)
 }
 
 fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {

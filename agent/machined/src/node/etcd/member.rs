@@ -87,7 +87,7 @@ impl Node {
     async fn elsewhere(
         &self,
         entry: &Entry,
-        own_url: &String,
+        own_url: &str,
         own: IpAddr,
     ) -> Option<Probe<Vec<Member>>> {
         let asked = async {
@@ -96,8 +96,8 @@ impl Node {
         };
         let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
         let joined = self.ledger.membership().ok().flatten()?;
-        let here = |m: &Member| m.id == joined.id && m.peer_urls.contains(own_url);
-        let known = seen.seen()?.iter().any(here);
+        let here = |m: &Member| m.peer_urls.iter().any(|url| url == own_url);
+        let known = seen.seen()?.iter().any(|m| m.id == joined.id && here(m));
         (!known).then_some(seen)
     }
 
