@@ -55,7 +55,7 @@ pub(crate) enum Told {
 pub(crate) struct Manifest {
     pub(crate) seen: FileSeen,
     pub(crate) told: Told,
-    /// Where it listens for its peers.
+    /// Where it listens for its peers, if it is etcd's.
     pub(crate) at: String,
 }
 
@@ -66,10 +66,7 @@ impl Manifest {
             mode: file.mode,
         };
         let text = file.content.expose();
-        let at = text
-            .split("--listen-peer-urls=")
-            .nth(1)
-            .expect("an address");
+        let at = text.split("--listen-peer-urls=").nth(1).unwrap_or_default();
         let at = at.lines().next().unwrap_or_default().trim().to_owned();
         if !text.contains("--initial-cluster-state=existing") {
             let told = Told::New;
