@@ -12,6 +12,7 @@ mod context;
 mod etcd;
 mod generate;
 mod import;
+mod power;
 mod token;
 
 pub use apply::{ApplyArgs, Mode};
@@ -21,6 +22,7 @@ pub use generate::{
     ConfigArgs as GenConfigArgs, EnrolmentArgs, GenerateCommand, SchemaArgs, SecretsArgs,
 };
 pub use import::{ImportCommand, KubeadmArgs, MachineRole};
+pub use power::{PowerArgs, RebootArgs};
 pub use token::{CreateTokenArgs, TokenCommand, TokenUsage};
 
 /// Sets up and looks after machines that run machined.
@@ -183,8 +185,9 @@ pub enum Command {
     /// Make, list and delete bootstrap tokens, by which nodes join with kubeadm.
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Reboot machines. Pods are asked to leave first.
-    Reboot(PowerArgs),
+    /// Reboot machines. Pods are asked to leave first. Several machines go one after the other, in the
+    /// order given; the first that is not well again ends it.
+    Reboot(RebootArgs),
     /// Shut machines down. Pods are asked to leave first.
     Shutdown(PowerArgs),
     /// Choose, show, add and remove contexts: clusters and identities.
@@ -210,26 +213,6 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
-}
-
-/// `reboot` and `shutdown`.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct PowerArgs {
-    /// How long pods may take to leave; then the machine goes down regardless.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::time::duration)]
-    pub drain_timeout: std::time::Duration,
-    /// Ask no pod to leave: go down at once.
-    #[arg(long)]
-    pub force: bool,
-}
-
-impl PowerArgs {
-    /// Whole seconds, at least one: none would mean the machine's own choice.
-    pub fn drain_seconds(&self) -> u32 {
-        u32::try_from(self.drain_timeout.as_secs())
-            .unwrap_or(u32::MAX)
-            .max(1)
-    }
 }
 
 /// `render`.

@@ -38,6 +38,62 @@ where
         .await
 }
 
+/// What came of machines that are taken one after the other.
+#[derive(Debug)]
+pub struct InTurn<T> {
+    /// Of those that were begun. Only the last of them may have failed.
+    pub outcomes: Vec<Outcome<T>>,
+    /// Those that were not.
+    pub left: Vec<Target>,
+}
+
+/// Takes one machine after the other, and ends with the first that fails.
+pub async fn in_turn<T, F>(targets: Vec<Target>, work: impl Fn(Target) -> F) -> InTurn<T>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut outcomes = Vec::new();
+    let mut left = targets.into_iter();
+    for target in left.by_ref() {
+        let result = work(target.clone()).await;
+        let failed = result.is_err();
+        outcomes.push(Outcome { target, result });
+        if failed {
+            break;
+        }
+    }
+    InTurn {
+        outcomes,
+        left: left.collect(),
+    }
+}
+
+impl<T> InTurn<T> {
+    /// The failure that ended it, with who was not begun and how to go on.
+    pub fn conclude(mut self, go_on: Option<String>) -> Result<(), Failure> {
+        let Some(Err(failure)) = self.outcomes.pop().map(|last| last.result) else {
+            return Ok(());
+        };
+        let left: Vec<_> = self.left.iter().map(Target::label).collect();
+        let mut message = failure.message.clone();
+        if !left.is_empty() {
+            if let Some(next) = &failure.next {
+                message.push_str(&format!("\n  next: {next}"));
+            }
+            message.push_str(&format!("\nnot begun: {}", left.join(", ")));
+        }
+        let next = match (left.is_empty(), failure.next) {
+            (true, Some(next)) => Some(next),
+            _ => go_on,
+        };
+        Err(Failure {
+            kind: failure.kind,
+            message,
+            next,
+        })
+    }
+}
+
 /// Tells every failure on standard error and gives the one that decides the exit code.
 /// A single machine's failure is handed on as it is.
 pub fn conclude<T>(mut outcomes: Vec<Outcome<T>>) -> Result<(), Failure> {
@@ -89,6 +145,39 @@ pub fn good<T>(outcomes: &[Outcome<T>]) -> impl Iterator<Item = (&str, &T)> {
 mod tests {
     use super::*;
     use crate::failure::Kind;
+
+    #[tokio::test]
+    async fn one_after_the_other_ends_with_the_first_that_fails() {
+        let names = |names: &[&str]| -> Vec<Target> {
+            names.iter().map(|name| name.parse().unwrap()).collect()
+        };
+        let work = |target: Target| async move {
+            match target.label() {
+                "b" => Err(Failure::unreachable("b is away").next("look at it")),
+                _ => Ok(()),
+            }
+        };
+        let turns = in_turn(names(&["a", "b", "c", "d"]), work).await;
+        assert_eq!(turns.outcomes.len(), 2);
+        let failure = turns.conclude(Some("go on".to_owned())).unwrap_err();
+        assert_eq!(failure.kind, Kind::Unreachable);
+        assert_eq!(
+            failure.message,
+            "b is away\n  next: look at it\nnot begun: c, d"
+        );
+        assert_eq!(failure.next.as_deref(), Some("go on"));
+        // Nobody is left: what the machine says is next.
+        let turns = in_turn(names(&["a", "b"]), work).await;
+        let failure = turns.conclude(None).unwrap_err();
+        assert_eq!(failure.message, "b is away");
+        assert_eq!(failure.next.as_deref(), Some("look at it"));
+        assert!(
+            in_turn(names(&["a", "c"]), work)
+                .await
+                .conclude(None)
+                .is_ok()
+        );
+    }
 
     #[tokio::test]
     async fn results_keep_the_order_and_one_failure_hides_no_result() {

@@ -6,7 +6,7 @@ use crate::args::Common;
 use crate::client::{self, Limits, Link};
 use crate::context::{self, Context, Contexts};
 use crate::failure::Failure;
-use crate::target::{self, Target};
+use crate::target::{self, Node, Target};
 
 /// Connecting includes TLS on a machine that may be emulated and busy.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -77,6 +77,19 @@ impl Session {
     /// The one machine meant.
     pub fn target(&self, verb: &str) -> Result<Target, Failure> {
         target::choose_one(&self.nodes, &self.context.nodes, verb)
+    }
+
+    /// How a machine is named on the command line.
+    pub fn said(&self, target: &Target) -> String {
+        let known = |node: &Node| {
+            let whole = format!("{}={}", node.name, node.address);
+            whole.parse().is_ok_and(|other: Target| other == *target)
+        };
+        match &target.name {
+            Some(name) if self.context.nodes.iter().any(known) => name.clone(),
+            Some(name) => format!("{name}={}", target.address()),
+            None => target.address(),
+        }
     }
 
     /// A connection to a machine.

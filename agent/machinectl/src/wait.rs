@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use machined_proto::v1::{StatusRequest, StatusResponse};
+use machined_proto::v1::{StatusRequest, StatusResponse, VersionRequest};
 
+use crate::client::Link;
 use crate::failure::{Failure, Kind};
 use crate::session::Session;
 use crate::target::Target;
@@ -122,6 +123,49 @@ pub async fn follow(
     }
 }
 
+/// In which boot a machine is.
+pub async fn boot(link: &Link) -> Result<String, Failure> {
+    let version = link
+        .call("version", link.machine().version(VersionRequest {}))
+        .await?;
+    Ok(version.boot_id)
+}
+
+/// Waits until a machine is in another boot than before, and well there.
+pub async fn rebooted(
+    session: &Session,
+    target: &Target,
+    before: &str,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let anew = async {
+        loop {
+            let asked = async { boot(&session.connect(target).await?).await };
+            match asked.await {
+                Ok(now) if now != before => return Ok(()),
+                Ok(_) => progress.tell("boot", "it has not gone down yet"),
+                Err(failure) if failure.kind == Kind::Usage => return Err(failure),
+                Err(failure) => progress.tell("connection", &failure.message),
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    };
+    match tokio::time::timeout(timeout, anew).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            let message = format!("{target}: not booted within {}", time::span(timeout));
+            return Err(Failure::unreachable(message).next("look at its console"));
+        }
+    }
+    progress.tell("boot", "a new one");
+    let left = timeout.saturating_sub(began.elapsed());
+    follow(session, target, Goal::Ready, left, progress)
+        .await
+        .map(drop)
+}
+
 async fn watch(
     session: &Session,
     target: &Target,
@@ -157,7 +201,7 @@ async fn watch(
 async fn ask(
     session: &Session,
     target: &Target,
-    link: &mut Option<crate::client::Link>,
+    link: &mut Option<Link>,
 ) -> Result<StatusResponse, Failure> {
     let open = match link {
         Some(open) => open,

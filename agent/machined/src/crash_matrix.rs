@@ -54,6 +54,7 @@ effects! {
     JoinEtcd: Row::new("the second member", [Green; 6], page::MEMBERS),
     KeepMembership: played("in the ledger", &scenes::keep_membership(), None),
     PromoteMember: Row::new("the second member", asked_of(CLUSTER), page::MEMBERS),
+    UpdateMember: Row::new("one of two members", asked_of(CLUSTER), page::MEMBERS),
     RemoveMember: Row::new("one that is not remembered", asked_of(CLUSTER), page::MEMBERS),
     LeaveEtcd: Row::new("one of two members", [Green, Green, Green, Rule(CLUSTER), Rule(CLUSTER), Rule(CLUSTER)], page::MEMBERS),
     RestoreEtcd: played("from a snapshot", &scenes::restore_etcd(), None),

@@ -315,6 +315,7 @@ impl Node {
             }
             Action::JoinEtcd { .. }
             | Action::PromoteMember { .. }
+            | Action::UpdateMember { .. }
             | Action::RemoveMember { .. } => self.execute_on_etcd(entry, action).await,
             Action::LeaveEtcd { .. }
             | Action::RestoreEtcd { .. }

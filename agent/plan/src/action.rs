@@ -127,6 +127,15 @@ pub enum Action {
         /// Its name.
         name: String,
     },
+    /// Tell etcd's cluster where a member with a vote is reached from now on.
+    UpdateMember {
+        /// Which.
+        id: MemberId,
+        /// Its name.
+        name: String,
+        /// Where its peers will reach it.
+        peer_url: String,
+    },
     /// Take a member out of etcd's cluster.
     RemoveMember {
         /// Which.
@@ -202,7 +211,9 @@ impl Action {
             Self::PromoteMember { id, name } | Self::RemoveMember { id, name, .. } => {
                 format!("etcd member {name} ({id})")
             }
-            Self::LeaveEtcd { id, name } => format!("etcd member {name} ({id})"),
+            Self::LeaveEtcd { id, name } | Self::UpdateMember { id, name, .. } => {
+                format!("etcd member {name} ({id})")
+            }
             Self::RestoreEtcd { name, .. } => format!("etcd member {name}"),
             Self::PlaceEtcd { .. } | Self::SetEtcdAside { .. } => "etcd's data".to_owned(),
             Self::FinishEtcdOrder { order } => order.clone(),
@@ -240,6 +251,7 @@ impl fmt::Display for Action {
                 write!(f, "remember {object} as {vote}")
             }
             Self::PromoteMember { .. } => write!(f, "promote {object}"),
+            Self::UpdateMember { peer_url, .. } => write!(f, "list {object} at {peer_url}"),
             Self::RemoveMember { why, .. } => write!(f, "remove {object}: {why}"),
             Self::LeaveEtcd { .. } => write!(f, "take {object} out, by order"),
             Self::RestoreEtcd { order, from, .. } => {

@@ -70,21 +70,19 @@ impl Member {
 
     /// The address of its machine, where that is no name.
     pub fn address(&self) -> Option<IpAddr> {
-        let at = |url: &String| {
-            Some(
-                url.strip_prefix("https://")?
-                    .parse::<SocketAddr>()
-                    .ok()?
-                    .ip(),
-            )
-        };
-        self.peer_urls.iter().find_map(at)
+        self.peer_urls.iter().find_map(|url| address_of(url))
     }
 
     /// Whether it answers.
     pub const fn answers(&self) -> bool {
         matches!(self.applied, Probe::Seen(_))
     }
+}
+
+/// The address in a peer URL, where that is no name.
+pub fn address_of(peer_url: &str) -> Option<IpAddr> {
+    let at: SocketAddr = peer_url.strip_prefix("https://")?.parse().ok()?;
+    Some(at.ip())
 }
 
 /// What a member keeps of its cluster. Durable before its etcd is started: how etcd is

@@ -49,9 +49,14 @@ pub struct ApplyArgs {
     /// Allow a hostname other than the machine's name, to rename it.
     #[arg(long)]
     pub rename: bool,
-    /// Wait until it is in effect, and show progress on standard error.
+    /// Wait until it is in effect, and show progress on standard error. Several machines go one after
+    /// the other, in the order given; the first where it is not in effect in time ends it.
     #[arg(long)]
     pub wait: bool,
+    /// With --wait: change several machines together, whatever that restarts. For machines that are
+    /// new, where nothing runs yet.
+    #[arg(long, requires = "wait")]
+    pub at_once: bool,
     /// How to print.
     #[command(flatten)]
     pub output: Output,

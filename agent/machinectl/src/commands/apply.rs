@@ -34,33 +34,35 @@ struct Applied {
 /// Applies configs.
 pub(super) async fn run(common: &Common, args: ApplyArgs) -> Result<(), Failure> {
     let documents = documents::read(&args.files, args.secrets.as_deref())?;
-    let outcomes = match &args.code {
-        Some(code) => vec![with_code(common, &args, documents, code).await?],
-        None => with_context(common, &args, documents).await?,
-    };
-    report(&args, outcomes)
-}
-
-async fn with_context(
-    common: &Common,
-    args: &ApplyArgs,
-    documents: Vec<Document>,
-) -> Result<Vec<Outcome<Applied>>, Failure> {
-    let session = Session::open(common)?;
-    let pairs = pair(&common.node, &session, documents, args.rename)?;
-    let targets = pairs.iter().map(|(target, _)| target.clone()).collect();
-    let session = &session;
-    Ok(fleet::ask(targets, |target| {
-        let document = pairs
-            .iter()
-            .find(|(other, _)| *other == target)
-            .map(|(_, doc)| doc);
+    if let Some(code) = &args.code {
+        let outcomes = vec![with_code(common, &args, documents, code).await?];
+        show(&args, &outcomes, &[])?;
+        return fleet::conclude(outcomes);
+    }
+    let session = &Session::open(common)?;
+    let pairs = &pair(&common.node, session, documents, args.rename)?;
+    let targets: Vec<_> = pairs.iter().map(|(target, _)| target.clone()).collect();
+    let work = |target: Target| {
+        let mut documents = pairs.iter().filter(move |(other, _)| *other == target);
+        let args = &args;
         async move {
-            let document = document.ok_or_else(|| Failure::failed("no document"))?;
-            one(session, &target, document, args).await
+            let document = documents.next();
+            let (target, document) = document.ok_or_else(|| Failure::failed("no document"))?;
+            one(session, target, document, args).await
         }
-    })
-    .await)
+    };
+    // What a config restarts is not to be away on all of them at the same time.
+    if args.wait && !args.at_once && targets.len() > 1 {
+        let turns = fleet::in_turn(targets, work).await;
+        show(&args, &turns.outcomes, &turns.left)?;
+        return turns.conclude(Some(
+            "when it is well, the same command again: machines that have their config already keep it"
+                .to_owned(),
+        ));
+    }
+    let outcomes = fleet::ask(targets, work).await;
+    show(&args, &outcomes, &[])?;
+    fleet::conclude(outcomes)
 }
 
 /// Which document goes to which machine. A hostname that is not the machine's name is
@@ -252,11 +254,17 @@ fn enrol_code(text: &str) -> Result<EnrolmentCode, Failure> {
     enrol::code(line.trim())
 }
 
-fn report(args: &ApplyArgs, outcomes: Vec<Outcome<Applied>>) -> Result<(), Failure> {
-    let value = fleet::as_value(&outcomes, shape);
+fn show(args: &ApplyArgs, outcomes: &[Outcome<Applied>], left: &[Target]) -> Result<(), Failure> {
+    let mut value = fleet::as_value(outcomes, shape);
+    let entries = left
+        .iter()
+        .map(|t| json!({ "node": t.label(), "notBegun": true }));
+    if let Some(all) = value.as_array_mut() {
+        all.extend(entries);
+    }
     output::show(args.output.format, &value, || {
         let header = ["NODE", "GENERATION", "CHANGED", "RESULT"];
-        let rows = fleet::good(&outcomes).map(|(node, applied)| {
+        let rows = fleet::good(outcomes).map(|(node, applied)| {
             vec![
                 node.to_owned(),
                 applied.answer.generation.to_string(),
@@ -264,15 +272,24 @@ fn report(args: &ApplyArgs, outcomes: Vec<Outcome<Applied>>) -> Result<(), Failu
                 result(args, applied),
             ]
         });
-        let mut text = table(&header, rows);
-        for (node, applied) in fleet::good(&outcomes) {
+        let unknown = |node: &Target, result: &str| {
+            let dash = || "-".to_owned();
+            vec![node.label().to_owned(), dash(), dash(), result.to_owned()]
+        };
+        // Where they go one after the other, all of them are told of in one place.
+        let failed = outcomes
+            .iter()
+            .filter(|o| !left.is_empty() && o.result.is_err());
+        let failed = failed.map(|o| unknown(&o.target, "failed"));
+        let left = left.iter().map(|target| unknown(target, "not begun"));
+        let mut text = table(&header, rows.chain(failed).chain(left));
+        for (node, applied) in fleet::good(outcomes) {
             if !applied.answer.diff.is_empty() {
                 text.push_str(&format!("\n{node}:\n{}", applied.answer.diff));
             }
         }
         text
-    })?;
-    fleet::conclude(outcomes)
+    })
 }
 
 fn result(args: &ApplyArgs, applied: &Applied) -> String {

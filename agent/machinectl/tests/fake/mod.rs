@@ -1,6 +1,7 @@
 //! A machine's API without a machine: real TLS, real gRPC, canned answers.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -38,10 +39,29 @@ pub struct Seen {
     pub documents: Arc<Mutex<Vec<Vec<u8>>>>,
     pub proofs: Arc<Mutex<u32>>,
     pub snapshots: Arc<std::sync::atomic::AtomicU32>,
+    /// What was done, by whom: several machines may share it.
+    pub done: Arc<Mutex<Vec<String>>>,
+    pub boots: Arc<std::sync::atomic::AtomicU32>,
+    /// How often it was asked since it booted, or got a config.
+    pub looks: Arc<std::sync::atomic::AtomicU32>,
+    pub mood: Mood,
+}
+
+/// What becomes of what is asked of a machine.
+#[derive(Clone, Copy, Default, PartialEq)]
+#[allow(dead_code, reason = "each test file uses a part of this one")]
+pub enum Mood {
+    #[default]
+    Well,
+    /// It goes down only by force.
+    Refuses,
+    /// It is never well again.
+    Sick,
 }
 
 #[derive(Clone)]
 struct Fake {
+    name: String,
     manner: Manner,
     seen: Seen,
 }
@@ -62,14 +82,50 @@ fn leaf(authority: &Authority, name: &str, organization: &str) -> Issued {
     authority.issue(&request, SystemTime::now()).unwrap()
 }
 
+impl Fake {
+    fn done(&self, what: &str) {
+        let line = format!("{} {what}", self.name);
+        let mut done = self.seen.done.lock().unwrap();
+        if done.last() != Some(&line) {
+            done.push(line);
+        }
+    }
+
+    fn goes_down(&self, force: bool) -> Result<(), Status> {
+        if self.seen.mood == Mood::Refuses && !force {
+            return Err(Status::failed_precondition("etcd would lose its quorum"));
+        }
+        self.seen.boots.fetch_add(1, Ordering::SeqCst);
+        self.seen.looks.store(0, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Not at once, and not where it is sick since something was done to it.
+    fn is_well(&self) -> bool {
+        let looks = self.seen.looks.fetch_add(1, Ordering::SeqCst);
+        let touched = !self.seen.done.lock().unwrap().is_empty();
+        let sick = self.seen.mood == Mood::Sick && touched;
+        let well = !sick && (looks > 0 || !touched);
+        if well && touched {
+            self.done("well");
+        }
+        well
+    }
+}
+
 /// Starts a machine named `cp1` on a free port of the loopback address.
 pub fn start(authority: &Authority, manner: Manner) -> (u16, Seen) {
+    start_as(authority, "cp1", manner, Seen::default())
+}
+
+/// The same, of another name.
+pub fn start_as(authority: &Authority, name: &str, manner: Manner, seen: Seen) -> (u16, Seen) {
     let organization = match manner {
         Manner::Configured => "machined:node",
         Manner::Credential => "machined:enrolment",
         _ => "machined:maintenance",
     };
-    let issued = leaf(authority, "cp1", organization);
+    let issued = leaf(authority, name, organization);
     let chain = vec![CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(issued.key.expose().as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -91,8 +147,8 @@ pub fn start(authority: &Authority, manner: Manner) -> (u16, Seen) {
     };
     let mut config = builder.with_single_cert(chain, key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let seen = Seen::default();
     let fake = Fake {
+        name: name.to_owned(),
         manner,
         seen: seen.clone(),
     };
@@ -237,6 +293,7 @@ impl MachineService for Fake {
             version: "9.9.9".into(),
             role: "controlplane".into(),
             kubernetes_version: "v1.20.2".into(),
+            boot_id: self.seen.boots.load(Ordering::SeqCst).to_string(),
             ..Default::default()
         })
     }
@@ -251,6 +308,8 @@ impl MachineService for Fake {
             ));
         }
         self.seen.documents.lock().unwrap().push(request.document);
+        self.seen.looks.store(0, Ordering::SeqCst);
+        self.done("apply");
         answer(ApplyConfigResponse {
             generation: 2,
             changed: true,
@@ -299,12 +358,13 @@ impl MachineService for Fake {
         })
     }
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let well = self.is_well();
         answer(StatusResponse {
-            hostname: "cp1".into(),
+            hostname: self.name.clone(),
             role: "controlplane".into(),
             generation: 2,
-            settled: true,
-            node_ready: true,
+            settled: well,
+            node_ready: well,
             ..Default::default()
         })
     }
@@ -540,10 +600,14 @@ impl MachineService for Fake {
             id => Err(Status::not_found(format!("there is no token {id}"))),
         }
     }
-    async fn reboot(&self, _: Request<RebootRequest>) -> Answer<RebootResponse> {
+    async fn reboot(&self, request: Request<RebootRequest>) -> Answer<RebootResponse> {
+        self.goes_down(request.into_inner().force)?;
+        self.done("reboot");
         answer(RebootResponse {})
     }
-    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
+        self.goes_down(request.into_inner().force)?;
+        self.done("shutdown");
         answer(ShutdownResponse {})
     }
 }

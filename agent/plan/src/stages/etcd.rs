@@ -4,6 +4,7 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
+use super::etcd_address::{away, begun, moved};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order};
 use crate::action::Action;
@@ -185,6 +186,10 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
             Some(own) if joined.boot.as_ref() != Some(&observed.boot) => {
                 stale(members, own, "it was added in another boot")
             }
+            // Added where it is no more; etcd would not begin as that one.
+            Some(own) if !own.peer_urls.contains(&look.desired.etcd_peer_url) => {
+                stale(members, own, "this machine has another address by now")
+            }
             Some(own) if !joined.fits(members) => {
                 let name = &look.desired.hostname;
                 let membership =
@@ -206,12 +211,8 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
 /// A member that has begun: a learner until it was seen with a vote.
 fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
-    let here = |m: &&Member| match joined {
-        Some(joined) => m.id == joined.id,
-        None => m.peer_urls.contains(&desired.etcd_peer_url),
-    };
     let members = observed.members.seen();
-    let own = members.and_then(|members| members.iter().find(here));
+    let own = members.and_then(|all| begun(look, all));
     if let Some(left_behind) = left_behind(look, joined, members.map(Vec::as_slice), own) {
         return left_behind;
     }
@@ -229,22 +230,34 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         _ => None,
     };
     let mut right = desired.etcd_begun.iter().chain([manifest]);
-    let Some(file) = right.find(|file| told(look, file)) else {
-        let there = runs(look, manifest);
+    let with = right.find(|file| told(look, file));
+    if with.is_none() && runs(look, manifest) {
+        // A machine whose address is away for a moment has not changed its mind.
+        if away(&desired.etcd_peer_url) {
+            return Verdict::wait("this machine has no address yet: etcd goes on with its last");
+        }
+        // What is changed restarts it: not while the others could not do without. That may be long,
+        // and who it is has to be remembered all the same.
         let refused = members
             .zip(own)
             .and_then(|(all, own)| restart_refused(all, own.id));
-        return match refused {
-            // A changed manifest restarts it: not while the others could not do without. That may be
-            // long, and who it is has to be remembered all the same.
-            Some(why) if there => voter.map_or_else(
+        if let Some(why) = refused {
+            return voter.map_or_else(
                 || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
                 keep,
-            ),
-            _ => match (go_on(look), voter) {
-                (Verdict::Blocked { .. }, Some(membership)) => keep(membership),
-                (verdict, _) => verdict,
-            },
+            );
+        }
+    }
+    if let Some(moves) = members
+        .zip(own)
+        .and_then(|(all, own)| moved(look, all, own))
+    {
+        return moves;
+    }
+    let Some(file) = with else {
+        return match (go_on(look), voter) {
+            (Verdict::Blocked { .. }, Some(membership)) => keep(membership),
+            (verdict, _) => verdict,
         };
     };
     if let Some(membership) = voter {
@@ -282,14 +295,17 @@ fn left_behind(
         look.desired.hostname
     );
     let (members, joined) = (members?, joined?);
-    if own.is_none() {
+    let Some(own) = own else {
         let why = format!(
             "the cluster does not have this machine's member {} any more",
             joined.id
         );
         return Some(Verdict::blocked(why, next));
-    }
-    let other = members.iter().find(|m| m.applied == Probe::Absent)?;
+    };
+    // Who is where this machine was before says nothing.
+    let here = |m: &Member| m.peer_urls.contains(&look.desired.etcd_peer_url);
+    let mut others = members.iter().filter(|m| m.id != own.id || here(m));
+    let other = others.find(|m| m.applied == Probe::Absent)?;
     let why = format!(
         "at the address of member {} is one of another cluster: this machine's data is of before a \
          recovery",
@@ -318,7 +334,7 @@ pub(super) fn others(look: &Look<'_>) -> Verdict {
     }
 }
 
-fn promotion(members: &[Member], learner: &Member) -> Option<Verdict> {
+pub(super) fn promotion(members: &[Member], learner: &Member) -> Option<Verdict> {
     in_sync(members, learner.id).then(|| {
         Verdict::act(vec![Action::PromoteMember {
             id: learner.id,
@@ -327,10 +343,10 @@ fn promotion(members: &[Member], learner: &Member) -> Option<Verdict> {
     })
 }
 
-fn find(members: &[Member], id: MemberId) -> Option<&Member> {
+pub(super) fn find(members: &[Member], id: MemberId) -> Option<&Member> {
     members.iter().find(|member| member.id == id)
 }
 
 #[cfg(test)]
 #[path = "etcd_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,7 @@
 //! What a person has ordered about this machine's member of etcd. Each step is decided from what is
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
+use super::etcd_address::own;
 use super::{Look, etcd_start};
 use crate::action::Action;
 use crate::files::RenderedFile;
@@ -53,7 +54,6 @@ fn recover(look: &Look<'_>, order: &EtcdOrder, source: &Source) -> Verdict {
 /// Out of the list first, while the others can say whether they outlive it.
 fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
-    let joined = observed.membership.seen();
     let members = match &observed.members {
         Probe::Seen(members) => members,
         // After a reboot this machine's own vote may be the one that the others lack to let it go.
@@ -65,11 +65,7 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
         }
         Probe::Absent => return Verdict::wait("leaves etcd when a member with a vote is known"),
     };
-    let own = members.iter().find(|m| match joined {
-        Some(joined) => m.id == joined.id,
-        None => m.peer_urls.contains(&desired.etcd_peer_url),
-    });
-    match own {
+    match own(look, members) {
         None => put_aside(look, order),
         Some(own) => match removal_refused(members, own.id) {
             Some(why) => Verdict::blocked(

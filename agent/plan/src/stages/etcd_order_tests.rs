@@ -162,6 +162,13 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
     let path = desired().etcd.unwrap().path;
     let manifest = seen.files.insert(path.clone(), Probe::Absent);
     assert_eq!(said(&seen), "write /etc/kubernetes/manifests/etcd.yaml");
+    // Its manifest may name an address that the machine has no more: etcd cannot begin by that.
+    let other = FileSeen {
+        digest: "other".to_owned(),
+        mode: 0o600,
+    };
+    seen.files.insert(path.clone(), Probe::Seen(other));
+    assert_eq!(said(&seen), "write /etc/kubernetes/manifests/etcd.yaml");
     seen.files.insert(path, manifest.unwrap());
     let joined = Membership::of(&three(true), MemberId(1), "own", true);
     seen.membership = Probe::Seen(joined);

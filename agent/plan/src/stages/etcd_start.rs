@@ -40,14 +40,12 @@ pub(super) fn told(look: &Look<'_>, file: &RenderedFile) -> bool {
         && unit.is_none_or(|unit| units::told_inputs(look, unit.name, &unit.inputs))
 }
 
-/// Whether it has data and nothing that starts it.
+/// Whether it has data, and nothing that starts it as this machine is now.
 pub(super) fn is_down(look: &Look<'_>) -> bool {
     let (observed, desired) = (look.observed, look.desired);
-    let absent = |file: &RenderedFile| match desired.etcd_unit {
-        true => !units::runs(look, ETCD),
-        false => observed.files.get(&file.path) == Some(&Probe::Absent),
-    };
-    observed.etcd_data == Probe::Seen(()) && desired.etcd.as_ref().is_some_and(absent)
+    let mut files = desired.etcd_begun.iter().chain(&desired.etcd);
+    let serves = files.any(|file| runs(look, file) && told(look, file));
+    observed.etcd_data == Probe::Seen(()) && desired.etcd.is_some() && !serves
 }
 
 /// What has to be done until nothing starts it; nothing where that is so.

@@ -9,9 +9,13 @@ const DOCUMENT: &str =
 const OWN: &str = "https://192.0.2.9:2380";
 
 fn desired(joined: Option<&Membership>) -> Desired {
+    desired_at("192.0.2.9", joined)
+}
+
+pub(in crate::stages) fn desired_at(address: &str, joined: Option<&Membership>) -> Desired {
     let document = DOCUMENT.replace("hostname: w1", "hostname: own");
     let bundle = machine_config::read(document.as_bytes()).unwrap();
-    let address = "192.0.2.9".parse().unwrap();
+    let address = address.parse().unwrap();
     let facts = HostFacts::at(address);
     Desired::new(
         &bundle.config,
@@ -83,7 +87,7 @@ fn with_an_external_etcd_only_the_first_api_server_waits_for_the_order() {
 
 /// "id name url state": `state` is how far its log is, `-` for silence, and `l` before it for a
 /// learner.
-fn members(rows: &[&str]) -> Vec<Member> {
+pub(in crate::stages) fn members(rows: &[&str]) -> Vec<Member> {
     let member = |row: &&str| {
         let words: Vec<_> = row.split(' ').collect();
         let state = words[3].trim_start_matches('l');
@@ -105,7 +109,7 @@ fn members(rows: &[&str]) -> Vec<Member> {
     rows.iter().map(member).collect()
 }
 
-fn said(verdict: &Verdict) -> String {
+pub(in crate::stages) fn said(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Act { actions } => actions
             .iter()

@@ -4,6 +4,7 @@ mod certs;
 mod cluster;
 mod endpoint;
 mod etcd;
+mod etcd_address;
 mod etcd_order;
 mod etcd_start;
 mod firewall;

@@ -125,6 +125,7 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::PromoteMember { .. }
         | Action::RemoveMember { .. }
         | Action::KeepControlPlanes { .. }
+        | Action::UpdateMember { .. }
         | Action::LeaveEtcd { .. }
         | Action::RestoreEtcd { .. }
         | Action::PlaceEtcd { .. }

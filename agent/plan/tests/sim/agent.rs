@@ -99,6 +99,7 @@ impl World {
                 action,
                 Action::JoinEtcd { .. }
                     | Action::PromoteMember { .. }
+                    | Action::UpdateMember { .. }
                     | Action::RemoveMember { .. }
                     | Action::LeaveEtcd { .. }
             )
@@ -129,10 +130,12 @@ impl World {
             return Probe::Absent;
         }
         let listed = self.elsewhere(at);
-        // While its own does not answer, others only tell it that it is theirs no more.
+        // While its own does not answer, others only tell it that it is theirs no more, or not there.
+        let url = peer_url(machine);
         let theirs = |all: &Vec<Member>| {
             let joined = machine.membership.as_ref();
-            joined.is_none_or(|joined| all.iter().any(|m| m.id == joined.id))
+            let here = |m: &Member, id| m.id == id && m.peer_urls[0] == url;
+            joined.is_none_or(|joined| all.iter().any(|m| here(m, joined.id)))
         };
         let news = listed.filter(|all| !own || leaving || !theirs(all));
         news.map_or(unreadable, Probe::Seen)
@@ -157,7 +160,8 @@ impl World {
         let (known, endpoint) = (self.known(at), self.endpoint(at));
         let asked = |(index, other): (usize, &Machine)| {
             let may = index != at && self.reach(at, index) && self.answers(index);
-            may && (endpoint || known.contains(&&peer_url(other)))
+            let there = may && other.has(&other.listens);
+            there && (endpoint || known.contains(&&other.listens))
         };
         let heard = self.machines.iter().enumerate().any(asked);
         heard.then(|| self.listed(at))
@@ -267,6 +271,11 @@ impl World {
                 entry.member.learner &= !ready;
                 ready
             }
+            Action::UpdateMember { id, peer_url, .. } => {
+                let free = |e: &Entry| e.member.id == *id || e.member.peer_urls[0] != *peer_url;
+                let told = self.open(at) && self.cluster.members.iter().all(free);
+                told && self.cluster.list_at(*id, peer_url)
+            }
             Action::RemoveMember { id, .. } | Action::LeaveEtcd { id, .. } => {
                 self.take_out(at, *id)
             }
@@ -357,10 +366,14 @@ impl World {
     // Whether a voter hears it and has the majority's word.
     fn open(&self, at: usize) -> bool {
         let mut others = 0..self.machines.len();
-        others.any(|other| self.reach(at, other) && self.answers(other))
+        let there = |m: &Machine| m.has(&m.listens);
+        others.any(|other| {
+            let found = other == at || there(&self.machines[other]);
+            found && self.reach(at, other) && self.answers(other)
+        })
     }
 }
 
 pub(crate) fn peer_url(machine: &Machine) -> String {
-    format!("https://192.0.2.{}:2380", machine.identity.address + 1)
+    crate::machine::url(machine.identity.address)
 }

@@ -50,6 +50,23 @@ impl Cluster {
         self.voters().any(|voter| voter == id)
     }
 
+    /// Whether it is one that is listed.
+    pub(crate) fn list_at(&mut self, id: MemberId, peer_url: &str) -> bool {
+        let mut entries = self.members.iter_mut();
+        let Some(entry) = entries.find(|e| e.member.id == id) else {
+            return false;
+        };
+        entry.member.peer_urls = vec![peer_url.to_owned()];
+        self.sort();
+        true
+    }
+
+    // Their order says nothing: that fewer orders occur makes what is rendered fewer, too.
+    fn sort(&mut self) {
+        self.members
+            .sort_by(|a, b| a.member.peer_urls.cmp(&b.member.peer_urls));
+    }
+
     pub(crate) fn learner(&self) -> Option<&Entry> {
         self.members.iter().find(|e| e.member.learner)
     }
@@ -67,9 +84,7 @@ impl Cluster {
         };
         let (log, begun) = (0, false);
         self.members.push(Entry { member, log, begun });
-        // Their order says nothing: that fewer orders occur makes what is rendered fewer, too.
-        self.members
-            .sort_by(|a, b| a.member.peer_urls.cmp(&b.member.peer_urls));
+        self.sort();
         let here = |e: &&mut Entry| e.member.peer_urls[0] == peer_url;
         self.members.iter_mut().find(here).expect("just added")
     }
@@ -78,6 +93,22 @@ impl Cluster {
 impl World {
     pub(crate) fn reach(&self, from: usize, to: usize) -> bool {
         from == to || self.machines[from].side == self.machines[to].side
+    }
+
+    /// Whether its member is where the cluster lists it, so that others can dial it.
+    fn found(&self, at: usize) -> bool {
+        let machine = &self.machines[at];
+        let Process::Up(id) = machine.etcd else {
+            return false;
+        };
+        let listed = self.cluster.find(id);
+        let url = listed.map_or("", |e| &e.member.peer_urls[0]);
+        machine.listens == url && machine.has(url)
+    }
+
+    /// Whether what members tell each other arrives: one of the two has to find the other.
+    fn linked(&self, from: usize, to: usize) -> bool {
+        self.reach(from, to) && (from == to || self.found(from) || self.found(to))
     }
 
     /// Where this member's process runs.
@@ -94,7 +125,7 @@ impl World {
 
     /// How many of these run within reach.
     pub(crate) fn running(&self, from: usize, ids: impl Iterator<Item = MemberId>) -> usize {
-        let runs = |id: &MemberId| self.runner(*id).is_some_and(|at| self.reach(from, at));
+        let runs = |id: &MemberId| self.runner(*id).is_some_and(|at| self.linked(from, at));
         ids.filter(runs).count()
     }
 
@@ -124,7 +155,9 @@ impl World {
         let member = |entry: &Entry| {
             let at = self.server(entry.member.id);
             Member {
-                applied: match at.filter(|at| self.reach(from, *at)) {
+                applied: match at
+                    .filter(|at| from == *at || self.found(*at) && self.reach(from, *at))
+                {
                     Some(_) => Probe::Seen(entry.log),
                     None => Probe::Unreadable(String::new()),
                 },
@@ -171,17 +204,21 @@ impl World {
 
     fn start(&mut self, at: usize) {
         let machine = &self.machines[at];
-        let told = &machine.manifest.as_ref().expect("started by it").told;
-        let began = match (machine.data, told) {
+        let manifest = machine.manifest.as_ref().expect("started by it");
+        let listens = manifest.at.clone();
+        let began = match (machine.data, &manifest.told) {
+            // It cannot listen where its machine is no more.
+            _ if !machine.has(&listens) => None,
             // One that was removed ends by itself, and is started in vain.
             (Some(id), _) => self.cluster.find(id).map(|_| id),
-            (None, Told::New) => Some(self.begin_cluster(at)),
+            (None, Told::New) => Some(self.begin_cluster(at, &listens)),
             (None, Told::Existing(peers)) => {
                 let peers = peers.clone();
-                self.begin_member(at, &peers)
+                self.begin_member(at, &listens, &peers)
             }
         };
         let machine = &mut self.machines[at];
+        machine.listens = listens;
         machine.etcd = match began {
             Some(id) => Process::Up(id),
             None => Process::Starting(machine.start()),
@@ -189,9 +226,8 @@ impl World {
         machine.data = machine.data.or(began);
     }
 
-    fn begin_cluster(&mut self, at: usize) -> MemberId {
+    fn begin_cluster(&mut self, at: usize, url: &str) -> MemberId {
         let name = self.machines[at].name();
-        let url = self.machines[at].wish().desired.etcd_peer_url.clone();
         self.cluster.begun += 1;
         if self.cluster.begun > 1 {
             self.broken("a second cluster", || format!("begins on m{at}"));
@@ -199,7 +235,7 @@ impl World {
         }
         self.told(|| format!("    m{at}: a new cluster"));
         self.cluster.members.clear();
-        let first = self.cluster.add(&url, false);
+        let first = self.cluster.add(url, false);
         first.member.name = name;
         first.log = LOG;
         first.begun = true;
@@ -207,8 +243,7 @@ impl World {
     }
 
     // It asks another member who they all are, and begins only as one of just those.
-    fn begin_member(&mut self, at: usize, peers: &[String]) -> Option<MemberId> {
-        let url = self.machines[at].wish().desired.etcd_peer_url.clone();
+    fn begin_member(&mut self, at: usize, url: &str, peers: &[String]) -> Option<MemberId> {
         let told = |id: MemberId| {
             let known = self.cluster.find(id);
             known.is_some_and(|e| {
@@ -217,7 +252,8 @@ impl World {
         };
         let asked = |m: &crate::machine::Machine| matches!(m.etcd, Process::Up(id) if told(id));
         let mut others = 0..self.machines.len();
-        let heard = others.any(|o| o != at && self.reach(at, o) && asked(&self.machines[o]));
+        let near = |o: &usize| *o != at && self.reach(at, *o) && self.found(*o);
+        let heard = others.any(|o| near(&o) && asked(&self.machines[o]));
         // They are sorted, here and there.
         let are = self.cluster.members.iter().map(|e| &e.member.peer_urls[0]);
         if !heard || !self.quorate(at) || !are.eq(peers) {

@@ -113,7 +113,8 @@ impl World {
         }
         let machine = &mut self.machines[at];
         machine.replaced += 1;
-        let fresh = u8::try_from(at).unwrap_or_default() + MOST * machine.replaced;
+        let fresh =
+            u8::try_from(at).unwrap_or_default() + MOST * (machine.replaced + machine.moves);
         machine.underway = None;
         if name {
             machine.identity.name = fresh;

@@ -33,6 +33,7 @@ impl World {
                     .is_some_and(|e| e.member.learner && e.log * 10 < LOG * 9);
                 (fresh && early).then_some("promoted early")
             }
+            Action::UpdateMember { id, peer_url, .. } => self.listing(at, *id, peer_url, fresh),
             Action::WriteFile { .. } | Action::RestartUnit { .. } => {
                 let machine = &mut self.machines[at];
                 let etcd = match action {
@@ -98,6 +99,29 @@ impl World {
         (fresh && dear).then_some("quorum lost by our own act")
     }
 
+    fn listing(&mut self, at: usize, id: MemberId, url: &str, fresh: bool) -> Option<&'static str> {
+        // However old the look was: etcd may take it for a voter then.
+        if self.cluster.learner().is_some_and(|e| e.member.id == id) {
+            return Some("a learner is listed elsewhere");
+        }
+        let machine = &mut self.machines[at];
+        let wish = machine.wish();
+        if !fresh {
+            return None;
+        }
+        if machine.data != Some(id) || wish.desired.etcd_peer_url != url {
+            return Some("another's address is listed");
+        }
+        // It is restarted next.
+        let right = |m: &crate::machine::Manifest| wish.begun.contains(&m.seen.digest);
+        match machine.etcd {
+            Process::Up(id) if machine.manifest.as_ref().is_some_and(|m| !right(m)) => {
+                self.absent(at, id)
+            }
+            _ => None,
+        }
+    }
+
     // It goes away for the time of a restart. Of two each is the quorum: they are restarted all the
     // same, for nothing would ever change that.
     fn absent(&self, at: usize, id: MemberId) -> Option<&'static str> {
@@ -155,6 +179,10 @@ impl World {
         }
         if machine.etcd != Process::Up(id) {
             return Some("etcd does not run");
+        }
+        let listed = self.cluster.find(id).map(|e| &e.member.peer_urls[0]);
+        if listed != Some(&wish.desired.etcd_peer_url) {
+            return Some("is listed where it is no more");
         }
         // What was accepted last is in force.
         if !wish.begun.iter().any(|digest| manifest == Some(digest)) {

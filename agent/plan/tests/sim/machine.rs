@@ -55,6 +55,8 @@ pub(crate) enum Told {
 pub(crate) struct Manifest {
     pub(crate) seen: FileSeen,
     pub(crate) told: Told,
+    /// Where it listens for its peers, if it is etcd's.
+    pub(crate) at: String,
 }
 
 impl Manifest {
@@ -64,9 +66,11 @@ impl Manifest {
             mode: file.mode,
         };
         let text = file.content.expose();
+        let at = text.split("--listen-peer-urls=").nth(1).unwrap_or_default();
+        let at = at.lines().next().unwrap_or_default().trim().to_owned();
         if !text.contains("--initial-cluster-state=existing") {
             let told = Told::New;
-            return Self { seen, told };
+            return Self { seen, told, at };
         }
         let word = text.split("--initial-cluster=").nth(1).expect("peers");
         let word = word.split_whitespace().next().unwrap_or_default();
@@ -74,7 +78,7 @@ impl Manifest {
         let mut urls: Vec<_> = urls.map(|(_, url)| url.trim().to_owned()).collect();
         urls.sort();
         let told = Told::Existing(urls);
-        Self { seen, told }
+        Self { seen, told, at }
     }
 }
 
@@ -103,6 +107,10 @@ pub(crate) struct Machine {
     pub(crate) arguments: Option<Manifest>,
     pub(crate) note: Option<String>,
     pub(crate) etcd: Process,
+    /// Where that listens, as long as it runs.
+    pub(crate) listens: String,
+    /// The address before this one, while the machine still has it.
+    pub(crate) former: Option<u8>,
     pub(crate) api_manifest: Option<FileSeen>,
     /// Ticks until the API server listens.
     pub(crate) api: Option<u8>,
@@ -123,8 +131,9 @@ pub(crate) struct Machine {
     pub(crate) now: i64,
     /// Orders about its member, so far.
     pub(crate) orders: u8,
-    /// Others that have been in its place.
+    /// Others that have been in its place, and addresses that it has had.
     pub(crate) replaced: u8,
+    pub(crate) moves: u8,
     wish: Option<Rc<Wish>>,
 }
 
@@ -144,6 +153,8 @@ impl Machine {
             arguments: None,
             note: None,
             etcd: Process::Down,
+            listens: String::new(),
+            former: None,
             api_manifest: None,
             api: None,
             boot: 0,
@@ -157,6 +168,7 @@ impl Machine {
             now: 1_800_000_000,
             orders: 0,
             replaced: 0,
+            moves: 0,
             wish: None,
         }
     }
@@ -168,6 +180,7 @@ impl Machine {
         self.arguments = None;
         self.note = None;
         self.etcd = Process::Down;
+        self.former = None;
         self.api_manifest = None;
         self.api = None;
         self.asked = None;
@@ -190,6 +203,12 @@ impl Machine {
         hostname(self.identity.name)
     }
 
+    /// Whether it has the address of this peer URL.
+    pub(crate) fn has(&self, peer_url: &str) -> bool {
+        let own = [Some(self.identity.address), self.former];
+        own.into_iter().flatten().any(|a| url(a) == peer_url)
+    }
+
     /// What is ordered about its member and not carried out.
     pub(crate) fn ordered(&self) -> Option<&EtcdVerb> {
         let order = self.etcd_order.as_ref()?;
@@ -209,6 +228,11 @@ impl Machine {
 
 pub(crate) fn hostname(name: u8) -> String {
     format!("cp{name}")
+}
+
+/// Where the member on this address is.
+pub(crate) fn url(address: u8) -> String {
+    format!("https://192.0.2.{}:2380", address + 1)
 }
 
 type Peers = Vec<(String, String)>;

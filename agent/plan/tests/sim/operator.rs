@@ -1,10 +1,11 @@
 //! Who gives orders: by the machine API's rules, and by what status says is next.
 
+use machine_plan::action::Action;
 use machine_plan::membership::{MemberId, absence_refused, removal_refused};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 
 use crate::faults::Lost;
-use crate::machine::{Machine, Order, Process, hostname};
+use crate::machine::{Machine, Order, Process, hostname, url};
 use crate::schedule::MOST;
 use crate::world::World;
 
@@ -134,6 +135,27 @@ impl World {
     pub(crate) fn apply(&mut self, at: usize) {
         let identity = &mut self.machines[at].identity;
         identity.generation = 1 - identity.generation;
+    }
+
+    /// Another document gives it another address; the last one stays there for now, or not. One machine
+    /// after the other, as people are told: not while a member is listed where it is no more, or while
+    /// a request is on its way that lists one anew.
+    pub(crate) fn moves(&mut self, at: usize, keeps: bool) {
+        let astray = |m: &Machine| {
+            let listed = m.data.and_then(|id| self.cluster.find(id));
+            let underway = matches!(m.underway, Some(Action::UpdateMember { .. }));
+            let url = url(m.identity.address);
+            underway || listed.is_some_and(|e| e.member.peer_urls[0] != url)
+        };
+        if self.machines[at].moves >= 2 || self.machines.iter().any(astray) {
+            return;
+        }
+        let machine = &mut self.machines[at];
+        machine.moves += 1;
+        machine.former = keeps.then_some(machine.identity.address);
+        let fresh =
+            u8::try_from(at).unwrap_or_default() + MOST * (machine.replaced + machine.moves);
+        machine.identity.address = fresh;
     }
 
     /// Does what this machine's status says is next, as far as it is true.

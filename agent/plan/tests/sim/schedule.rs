@@ -73,6 +73,8 @@ pub(crate) enum Event {
     Discard,
     /// Another document is applied, that changes etcd's manifest.
     Apply,
+    /// Another document is applied, that gives it another address; the last one stays there, or not.
+    Move(bool),
     /// Somebody does what its status says is next.
     Obey,
 }
@@ -81,7 +83,7 @@ use Event::*;
 
 type Draw = fn(&mut Random) -> Event;
 
-const DRAWS: [(u16, Draw); 28] = [
+const DRAWS: [(u16, Draw); 29] = [
     (24, |_| Turn),
     (24, |_| Tick),
     (10, |_| Round),
@@ -114,6 +116,7 @@ const DRAWS: [(u16, Draw); 28] = [
     (1, |_| Leave),
     (1, |_| Discard),
     (2, |_| Apply),
+    (2, |r| Move(r.below(2) == 0)),
     (1, |_| Obey),
 ];
 

@@ -119,6 +119,7 @@ impl World {
             }
             Event::Reboot => self.reboot(at),
             Event::Apply => self.apply(at),
+            Event::Move(keeps) => self.moves(at, keeps),
             Event::Leave => self.leave(at, false),
             Event::Discard => self.leave(at, true),
             Event::Obey => self.obey(at),

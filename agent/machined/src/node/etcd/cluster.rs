@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_client::{Client, MemberAddOptions};
+use etcd_client::{Client, MemberAddOptions, MemberListResponse};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use machine_plan::membership::{Member, MemberId, Membership};
@@ -50,8 +50,22 @@ pub struct Cluster {
 /// A member with a vote that answers, and who is a member by its word.
 struct Voter {
     ip: IpAddr,
+    /// Which of them it is: its address may be another than the listed one.
+    id: MemberId,
     client: Client,
     members: Vec<Member>,
+}
+
+impl Voter {
+    fn of(ip: IpAddr, list: &MemberListResponse, client: Client) -> Self {
+        let id = list.header().map_or(0, |header| header.member_id());
+        Self {
+            ip,
+            id: MemberId(id),
+            members: listed(list.members()),
+            client,
+        }
+    }
 }
 
 impl Cluster {
@@ -138,6 +152,31 @@ impl Cluster {
         }
     }
 
+    /// Tells the others where a member is from now on. One that is listed there needs nothing; one
+    /// without a vote is never told of: etcd up to 3.6.11 would take it for a voter.
+    pub async fn update(
+        &self,
+        at: &BTreeSet<IpAddr>,
+        (id, name): (MemberId, &str),
+        peer_url: &str,
+    ) -> Result<(), NodeError> {
+        let fail = |why| failed("list anew", format!("etcd member {name} ({id})"), why);
+        let Voter {
+            mut client,
+            members,
+            ..
+        } = self.voter(at).await.map_err(fail)?;
+        match members.iter().find(|m| m.id == id) {
+            None => Err(fail("the cluster does not have it".to_owned())),
+            Some(own) if own.peer_urls == [peer_url] => Ok(()),
+            Some(own) if own.learner => Err(fail("it has no vote yet".to_owned())),
+            Some(_) => {
+                let told = limited(client.member_update(id.0, [peer_url.to_owned()])).await;
+                told.map(drop).map_err(|e| fail(said(e)))
+            }
+        }
+    }
+
     /// Takes a member out. One that is not there is out.
     pub async fn remove(
         &self,
@@ -171,11 +210,7 @@ impl Cluster {
                 limited(client.member_list()).await
             };
             let list = answer.await.map_err(|e| at_member(*ip, e))?;
-            Ok::<_, Failed>(Voter {
-                ip: *ip,
-                members: listed(list.members()),
-                client,
-            })
+            Ok::<_, Failed>(Voter::of(*ip, &list, client))
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut whys = Vec::new();

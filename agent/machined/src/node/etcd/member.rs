@@ -2,7 +2,7 @@
 //! done to it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use machine_plan::action::Action;
@@ -18,6 +18,12 @@ use crate::node::{Node, NodeError, facts, files, limited, note};
 
 /// How long others are asked while this machine's own member does not answer.
 const ELSEWHERE: Duration = Duration::from_secs(3);
+
+/// Where a member serves this machine, whatever its address is.
+const HOME: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
 
 /// What restores, and where it looks for what to do.
 const RESTORE: (&str, &str) = ("machined-etcd-restore.service", "etcd-restore");
@@ -47,10 +53,18 @@ impl Node {
                     // One that is only starting would cost every look its patience.
                     _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
                 };
-                match seen {
-                    Probe::Seen(_) => seen,
-                    _ => self.elsewhere(entry, own_url, own).await.unwrap_or(seen),
+                if let Probe::Seen(_) = seen {
+                    return seen;
                 }
+                let home = async {
+                    match health {
+                        Probe::Seen(()) => self.at_home().await,
+                        _ => None,
+                    }
+                };
+                let elsewhere = self.elsewhere(entry, own_url, own);
+                let (home, elsewhere) = futures_util::join!(home, elsewhere);
+                home.or(elsewhere).unwrap_or(seen)
             }
             Whom::Nobody => Probe::Absent,
             Whom::Others => {
@@ -60,8 +74,16 @@ impl Node {
         }
     }
 
+    // One whose address has just changed listens at the last one still, and here.
+    async fn at_home(&self) -> Option<Probe<Vec<Member>>> {
+        let at = HOME.into();
+        let asked = self.etcd.members(&at);
+        let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
+        seen.seen().is_some().then_some(seen)
+    }
+
     // What others say by a quorum's word, where this machine's own member cannot: only news if it is not
-    // theirs any more.
+    // theirs any more, or not where they look for it.
     async fn elsewhere(
         &self,
         entry: &Entry,
@@ -74,8 +96,9 @@ impl Node {
         };
         let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
         let joined = self.ledger.membership().ok().flatten()?;
-        let listed = seen.seen()?.iter().any(|m| m.id == joined.id);
-        (!listed).then_some(seen)
+        let here = |m: &Member| m.peer_urls.iter().any(|url| url == own_url);
+        let known = seen.seen()?.iter().any(|m| m.id == joined.id && here(m));
+        (!known).then_some(seen)
     }
 
     fn leaving(&self) -> bool {
@@ -129,6 +152,13 @@ impl Node {
                 self.etcd.join(&at, as_whom, &self.ledger).await
             }
             Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
+            Action::UpdateMember { id, name, peer_url } => {
+                // Whoever has the quorum's word: its own may be down, or at its last address.
+                let mut at = self.others(entry, peer_url, own).await;
+                at.insert(own);
+                at.extend(HOME);
+                self.etcd.update(&at, (*id, name), peer_url).await
+            }
             Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
             Action::LeaveEtcd { id, name } => {
                 // Best effort: the others elect somebody anyway.

@@ -11,7 +11,7 @@ use machine_plan::membership::{Member, MemberId};
 use machine_plan::observed::Probe;
 
 use super::link::{Failed, at_member, limited, said};
-use super::{Cluster, Voter, address, listed};
+use super::{Cluster, Voter, address};
 
 /// A member serves nothing meanwhile: some seconds for each gigabyte.
 const DEFRAGMENTATION: Duration = Duration::from_secs(300);
@@ -54,11 +54,7 @@ impl Cluster {
     async fn remembers(&self, ip: IpAddr) -> Option<Voter> {
         let mut client = self.connect(ip).await.ok()?;
         let list = limited(client.member_list()).await.ok()?;
-        Some(Voter {
-            ip,
-            members: listed(list.members()),
-            client,
-        })
+        Some(Voter::of(ip, &list, client))
     }
 
     /// Every member that this one lists, each with its own words.
@@ -82,19 +78,29 @@ impl Cluster {
         voter.members.iter().zip(answers).map(one).collect()
     }
 
-    // What it says of itself. The voter that was asked for the list is asked over the same connection.
+    // What it says of itself. The voter that was asked for the list is asked over the same connection,
+    // wherever it is listed.
     async fn status(&self, member: &Member, voter: &Voter) -> Probe<StatusResponse> {
         let asked = async {
-            let ip = address(member).ok_or("its address is not known")?;
-            let mut client = match ip == voter.ip {
-                true => voter.client.clone(),
-                false => self.connect(ip).await?,
+            let listed = address(member).ok_or("its address is not known");
+            let (ip, mut client) = match member.id == voter.id {
+                true => (voter.ip, voter.client.clone()),
+                false => (listed?, self.connect(listed?).await?),
             };
             let status = limited(client.status()).await;
-            status.map_err(|e| at_member(ip, e))
+            let status = status.map_err(|e| at_member(ip, e))?;
+            // One of the others, which is listed elsewhere: an address has changed hands.
+            let who = answers(&status);
+            match voter
+                .members
+                .iter()
+                .find(|m| m.id.0 == who && m.id != member.id)
+            {
+                Some(other) => Err(format!("{ip}: {} answers there", other.shown())),
+                None => Ok(status),
+            }
         };
         let status: Result<StatusResponse, Failed> = asked.await;
-        let answers = |s: &StatusResponse| s.header().map_or(0, |header| header.member_id());
         match status {
             Ok(status) if answers(&status) == member.id.0 => Probe::Seen(status),
             Ok(_) => Probe::Absent,
@@ -130,6 +136,11 @@ impl Cluster {
         let done = limited(client.alarm(AlarmAction::Deactivate, *kind, Some(options))).await;
         done.map(drop).map_err(said)
     }
+}
+
+/// Who it is that answers.
+fn answers(status: &StatusResponse) -> u64 {
+    status.header().map_or(0, |header| header.member_id())
 }
 
 async fn raised(client: &mut Client) -> Vec<(MemberId, &'static str)> {

@@ -3,6 +3,7 @@
 
 mod machines;
 mod matrix;
+mod moves;
 mod recover;
 
 use std::collections::BTreeSet;
@@ -77,7 +78,7 @@ async fn three_members_come_together_under_kills_and_a_wiped_one_comes_back() {
 async fn who_leads_hands_over(machines: &Machines) {
     for machine in &machines.machines {
         let leads = async || {
-            let members = machine.cluster.members(&[machine.address].into()).await;
+            let members = machine.cluster.members(&[machine.address()].into()).await;
             let members = members.seen().unwrap();
             members.iter().find(|m| m.leader).unwrap().name.clone()
         };
@@ -85,7 +86,7 @@ async fn who_leads_hands_over(machines: &Machines) {
         let url = machine.desired().etcd_peer_url;
         let next = machine
             .cluster
-            .forfeit(machine.address, &url)
+            .forfeit(machine.address(), &url)
             .await
             .unwrap();
         match next {
@@ -100,7 +101,7 @@ async fn who_leads_hands_over(machines: &Machines) {
 
 async fn what_is_copied_is_whole(machines: &Machines) {
     let machine = &machines.machines[0];
-    let at = BTreeSet::from([machine.address]);
+    let at = BTreeSet::from([machine.address()]);
     let members = machine.cluster.members(&at).await;
     let members = members.seen().unwrap();
     assert_eq!(

@@ -34,8 +34,10 @@ pub(super) const TOGETHER: Duration = Duration::from_secs(180);
 /// What an agent does beside its files.
 pub(super) struct Machine {
     pub(super) name: String,
-    pub(super) address: IpAddr,
-    pub(super) others: BTreeSet<IpAddr>,
+    /// Its own, and the one before: a member listens there until it is started anew.
+    addresses: Mutex<(IpAddr, Option<IpAddr>)>,
+    /// Where the cluster's API knows others; it has no part in this test.
+    others: Mutex<BTreeSet<IpAddr>>,
     pub(super) bundle: Bundle,
     pub(super) scratch: Scratch,
     pub(super) ledger: Ledger,
@@ -55,10 +57,37 @@ impl Machine {
         self.path("/etc/kubernetes/manifests/etcd.yaml")
     }
 
+    pub(super) fn address(&self) -> IpAddr {
+        self.addresses.lock().unwrap().0
+    }
+
+    fn former(&self) -> Option<IpAddr> {
+        self.addresses.lock().unwrap().1
+    }
+
+    pub(super) fn others(&self) -> BTreeSet<IpAddr> {
+        self.others.lock().unwrap().clone()
+    }
+
+    /// Its document says so from now on; the last one is there as well for now.
+    pub(super) fn moves_to(&self, address: IpAddr) {
+        let before = self.address();
+        *self.addresses.lock().unwrap() = (address, Some(before));
+        // The stage of certificates is before etcd's.
+        place(self.scratch.path(), &self.desired(), &self.bundle);
+    }
+
+    /// The cluster's API tells where another is by now.
+    pub(super) fn hears_of(&self, address: IpAddr) {
+        self.others.lock().unwrap().insert(address);
+    }
+
     pub(super) fn facts(&self) -> HostFacts {
+        let mut facts = HostFacts::at(self.address());
+        facts.addresses.extend(self.former());
         HostFacts {
             resolv_conf_stub: false,
-            ..HostFacts::at(self.address)
+            ..facts
         }
     }
 
@@ -81,14 +110,13 @@ impl Machine {
     pub(super) fn at(&self, desired: &Desired) -> BTreeSet<IpAddr> {
         let joined = self.ledger.membership().unwrap();
         match Whom::of(self.begun(), self.ledger.founding(), joined.as_ref()) {
-            Whom::Own => [self.address].into(),
+            Whom::Own => [self.address()].into(),
             Whom::Nobody => BTreeSet::new(),
             Whom::Others => {
                 let known = joined.map(|joined| remembered(&joined, &desired.etcd_peer_url));
-                // As the cluster's API knows them; it has no part in this test.
                 known
                     .unwrap_or_default()
-                    .union(&self.others)
+                    .union(&self.others())
                     .copied()
                     .collect()
             }
@@ -102,17 +130,24 @@ impl Machine {
         let leaving = order.is_some_and(|o| !o.done && o.verb == EtcdVerb::Leave);
         let mut at = self.at(desired);
         if leaving {
-            at.extend(&self.others);
+            at.extend(&self.others());
         }
         let seen = self.cluster.members(&at).await;
         if seen.seen().is_some() || joined.as_ref().is_none_or(|joined| !joined.voter) {
             return seen;
         }
-        let elsewhere = self.cluster.members(&self.others).await;
-        let listed = |all: &Vec<Member>| {
-            all.iter()
-                .any(|m| Some(m.id) == joined.as_ref().map(|j| j.id))
+        // A node asks at its loopback address, which the machines of this test share.
+        if let Some(former) = self.former()
+            && let Probe::Seen(members) = self.cluster.members(&[former].into()).await
+        {
+            return Probe::Seen(members);
+        }
+        let elsewhere = self.cluster.members(&self.others()).await;
+        let here = |m: &Member| {
+            Some(m.id) == joined.as_ref().map(|j| j.id)
+                && m.peer_urls.contains(&desired.etcd_peer_url)
         };
+        let listed = |all: &Vec<Member>| all.iter().any(here);
         match elsewhere.seen().is_some_and(|all| !listed(all)) {
             true => elsewhere,
             false => seen,
@@ -195,6 +230,12 @@ impl Machine {
                 self.cluster.join(&at, (name, peer_url), &self.ledger).await
             }
             Action::PromoteMember { id, name } => self.cluster.promote(&at, (*id, name)).await,
+            Action::UpdateMember { id, name, peer_url } => {
+                let mut at = self.others();
+                at.insert(self.address());
+                at.extend(self.former());
+                self.cluster.update(&at, (*id, name), peer_url).await
+            }
             Action::RemoveMember { id, name, .. } => self.cluster.remove(&at, (*id, name)).await,
             Action::RemoveFile { path } => files::remove(&self.path(path)),
             Action::LeaveEtcd { id, name } => self.cluster.remove(&at, (*id, name)).await,
@@ -237,6 +278,12 @@ impl Machine {
     }
 }
 
+/// Another address for one of them.
+pub(super) fn elsewhere(index: u8) -> IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 90 + index, high, low).into()
+}
+
 pub(super) fn agent(machine: &Arc<Machine>) -> JoinHandle<()> {
     let machine = Arc::clone(machine);
     tokio::spawn(async move {
@@ -251,6 +298,8 @@ pub(super) struct Machines {
     pub(super) machines: Vec<Arc<Machine>>,
     pub(super) agents: Vec<JoinHandle<()>>,
     pub(super) etcds: Vec<Option<Process>>,
+    /// The manifests that these were started by.
+    by: Vec<String>,
     /// Switched off.
     pub(super) lost: [bool; 3],
 }
@@ -284,8 +333,8 @@ impl Machines {
                 .collect();
             let machine = Machine {
                 name: names[usize::from(index)].to_owned(),
-                address: address(index),
-                others,
+                addresses: Mutex::new((address(index), None)),
+                others: Mutex::new(others),
                 ledger: Ledger::open(&scratch.path().join("ledger"), crate::boot::clock()).unwrap(),
                 cluster: Cluster::new(below(scratch.path(), PKI)),
                 ports: Ports::free(),
@@ -301,6 +350,7 @@ impl Machines {
         Self {
             agents: machines.iter().map(agent).collect(),
             etcds: machines.iter().map(|_| None).collect(),
+            by: machines.iter().map(|_| String::new()).collect(),
             lost: [false; 3],
             machines,
         }
@@ -313,16 +363,17 @@ impl Machines {
                 *etcd = None;
                 continue;
             }
-            let wanted = Path::new(&machine.manifest()).exists();
+            let wanted = std::fs::read_to_string(machine.manifest()).ok();
             if let Some(running) = etcd
-                && !wanted
+                && wanted.as_ref() != Some(&self.by[index])
                 && !running.ended()
             {
                 running.signal(Signal::TERM);
             }
             let ended = etcd.as_mut().is_none_or(|etcd| etcd.ended());
-            if ended && wanted {
+            if let Some(wanted) = wanted.filter(|_| ended) {
                 *etcd = Some(machine.start());
+                self.by[index] = wanted;
             }
         }
     }
@@ -367,7 +418,7 @@ impl Machines {
         let pki = |name: &str| machine.path(&format!("{}/{name}", PKI));
         let ran = Command::new(etcd_tool("etcdctl"))
             .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints=https://{}:2379", machine.address))
+            .arg(format!("--endpoints=https://{}:2379", machine.address()))
             .arg(format!("--cacert={}", pki("ca.crt")))
             .arg(format!("--cert={}", pki("healthcheck-client.crt")))
             .arg(format!("--key={}", pki("healthcheck-client.key")))
@@ -388,6 +439,13 @@ impl Machines {
         started
             .map(|row| (row[2].to_owned(), row[0].to_owned(), row[5] == "true"))
             .collect()
+    }
+
+    /// Where the members are listed.
+    pub(super) fn urls(&self, at: usize) -> BTreeSet<String> {
+        let text = self.etcdctl(at, &["member", "list"]);
+        let urls = text.lines().filter_map(|line| line.split(", ").nth(3));
+        urls.map(str::to_owned).collect()
     }
 
     pub(super) fn voters(&self, at: usize) -> usize {

@@ -9,7 +9,7 @@ use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
 
-use super::machines::{Machine, Machines, TOGETHER, agent};
+use super::machines::{Machine, Machines, TOGETHER, agent, elsewhere};
 use crate::crash_matrix::{disk, kind, proven};
 use crate::durable::steps;
 use crate::ledger::OrderState;
@@ -44,7 +44,7 @@ impl Machine {
 
     /// As what it is listed, and whether with a vote.
     async fn seen_by(&self, other: &Self) -> Vec<(machine_plan::membership::MemberId, bool)> {
-        let at = [other.address].into();
+        let at = [other.address()].into();
         let url = self.desired().etcd_peer_url;
         let listed = async {
             loop {
@@ -70,7 +70,7 @@ impl Machine {
     /// As before it has joined.
     async fn is_out(&self, other: &Self) -> Action {
         for (id, _) in self.seen_by(other).await {
-            let at = [other.address].into();
+            let at = [other.address()].into();
             other.cluster.remove(&at, (id, "cp2")).await.unwrap();
         }
         self.ledger.forget_membership().unwrap();
@@ -99,6 +99,7 @@ async fn what_is_asked_of_the_cluster_ends_at_any_step() {
     join(&one, &two).await;
     remove(&one, &two).await;
     promote(&mut machines, &one, &two).await;
+    update(&mut machines, &one, &two).await;
     leave(&mut machines, &one, &two).await;
 }
 
@@ -175,6 +176,31 @@ async fn promote(machines: &mut Machines, one: &Machine, two: &Machine) {
     two.act(&keep).await;
 }
 
+async fn update(machines: &mut Machines, one: &Machine, two: &Machine) {
+    let kept = two.ledger.membership().unwrap().unwrap();
+    two.moves_to(elsewhere(1));
+    one.hears_of(two.address());
+    let action = two.next().await.unwrap();
+    assert_eq!(kind(&action), "UpdateMember");
+    assert_eq!(two.next().await, Some(action.clone()));
+    assert_eq!(two.seen_by(one).await, []);
+    for _ in 0..2 {
+        // The one of two that is listed where it does not listen yet has to be heard all the same.
+        let told = async |_: &mut Machines| two.execute(&two.desired(), &action).await.is_ok();
+        machines.until("the other is told", told).await;
+        assert_eq!(two.seen_by(one).await, [(kept.id, true)]);
+        assert_eq!(two.next().await.as_ref().map(kind), Some("WriteFile"));
+    }
+    proven("UpdateMember", [true, false, true, false, false, false]);
+    let write = two.next().await.unwrap();
+    two.act(&write).await;
+    let at = BTreeSet::from([two.address()]);
+    let serves = async |_: &mut Machines| {
+        two.cluster.members(&at).await.seen().is_some() && two.next().await.is_none()
+    };
+    machines.until("it serves at its new address", serves).await;
+}
+
 async fn leave(machines: &mut Machines, one: &Machine, two: &std::sync::Arc<Machine>) {
     two.ledger.order_etcd(EtcdVerb::Leave, "test").unwrap();
     let action = two.next().await.unwrap();
@@ -183,10 +209,10 @@ async fn leave(machines: &mut Machines, one: &Machine, two: &std::sync::Arc<Mach
         panic!("{action}")
     };
     // As a node does, which asks others too, for it is no member any more in the middle of it.
-    let at = BTreeSet::from([one.address, two.address]);
+    let at = BTreeSet::from([one.address(), two.address()]);
     for round in 0..2 {
         let url = two.desired().etcd_peer_url;
-        let _ = two.cluster.forfeit(two.address, &url).await;
+        let _ = two.cluster.forfeit(two.address(), &url).await;
         if round == 0 {
             // Its leadership is handed over, and nothing more.
             let again = async |_: &mut Machines| two.next().await.as_ref() == Some(&action);

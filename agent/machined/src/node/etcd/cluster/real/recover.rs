@@ -33,7 +33,7 @@ impl Machines {
 
     async fn snapshot(&self, at: usize) -> Vec<u8> {
         let machine = &self.machines[at];
-        let parts = machine.cluster.snapshot(&[machine.address].into()).await;
+        let parts = machine.cluster.snapshot(&[machine.address()].into()).await;
         let parts = parts.unwrap().map(|part| part.unwrap().0);
         parts.collect::<Vec<_>>().await.concat()
     }
@@ -70,8 +70,8 @@ impl Machines {
     async fn survey(&self, at: usize) -> Survey {
         let machine = &self.machines[at];
         let own = machine.ledger.membership().unwrap();
-        let mut asked: BTreeSet<_> = machine.others.clone();
-        asked.insert(machine.address);
+        let mut asked: BTreeSet<_> = machine.others();
+        asked.insert(machine.address());
         Survey {
             name: machine.name.clone(),
             peer_url: machine.desired().etcd_peer_url,
