@@ -1,6 +1,7 @@
 //! The agent: the real planner between what the model shows it and what the model does for it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use machine_plan::action::Action;
 use machine_plan::membership::{Member, Membership};
@@ -172,8 +173,13 @@ impl World {
         let wish = machine.wish();
         let probe = |seen: Option<_>| seen.map_or(Probe::Absent, Probe::Seen);
         let manifest = machine.manifest.as_ref().map(|m| m.seen.clone());
+        let own = [Some(machine.identity.address), machine.former];
+        let address = |of: u8| IpAddr::from([192, 0, 2, of + 1]);
+        let etcd_astray = answers && machine.listens != peer_url(machine);
         Observed {
             boot: machine.boot.to_string(),
+            addresses: own.into_iter().flatten().map(address).collect(),
+            etcd_astray,
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership

@@ -33,7 +33,10 @@ impl World {
         let Some(member) = members.iter().find(|m| m.id == id) else {
             return;
         };
-        if removal_refused(&members, id).is_some() || (member.answers() && !force) {
+        // By force only while nobody's data is being discarded: together that can be a majority.
+        let discards = self.machines.iter().any(|m| m.ordered().is_some());
+        let refused = member.answers() && (!force || discards);
+        if removal_refused(&members, id).is_some() || refused {
             return;
         }
         self.told(|| format!("    removed by hand: {id}"));
