@@ -206,11 +206,13 @@ impl Node {
         let etcd = async {
             let health = etcd::health(desired, address).await;
             let members = self.members(entry, desired, address, &health);
-            let members = limited(members).await;
-            (health, members)
+            let members = tokio::time::timeout(PROBE, members).await;
+            let unknown = |_| (Probe::Unreadable(silent()), false);
+            (health, members.unwrap_or_else(unknown))
         };
         let (units, api_server, endpoint, node, peers, routes, (etcd_health, members)) =
             futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
+        let (members, etcd_astray) = members;
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
         let etcd_data = files::has_etcd_member();
@@ -225,6 +227,7 @@ impl Node {
                 true => Probe::Absent,
                 false => Probe::Seen(address),
             },
+            addresses: facts.addresses.clone(),
             files: paths
                 .into_iter()
                 .map(|path| {
@@ -237,6 +240,7 @@ impl Node {
             etcd_data,
             membership,
             members,
+            etcd_astray,
             etcd_order,
             restored,
             etcd_runs,

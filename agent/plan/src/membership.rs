@@ -228,7 +228,9 @@ pub fn addition_refused(members: &[Member]) -> Option<String> {
 pub fn in_sync(members: &[Member], id: MemberId) -> bool {
     let applied = |m: &Member| m.applied.seen().copied();
     let own = members.iter().find(|m| m.id == id).and_then(applied);
-    let most = members.iter().filter_map(applied).max();
+    // Where no voter tells how far it is, a learner is not as far as itself.
+    let voters = members.iter().filter(|m| !m.learner);
+    let most = voters.filter_map(applied).max();
     matches!((own, most), (Some(own), Some(most))
         if u128::from(own) * 10 >= u128::from(most) * 9)
 }

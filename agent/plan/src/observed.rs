@@ -144,6 +144,8 @@ pub struct Observed {
     pub boot: String,
     /// The address that the document's choice falls on.
     pub node_ip: Probe<IpAddr>,
+    /// All addresses of the machine.
+    pub addresses: Vec<IpAddr>,
     /// By path.
     pub files: BTreeMap<String, Probe<FileSeen>>,
     /// By leaf name.
@@ -156,6 +158,8 @@ pub struct Observed {
     pub membership: Probe<Membership>,
     /// etcd's members, as one with a vote lists them: `Absent` is that none is known.
     pub members: Probe<Vec<Member>>,
+    /// Whether this machine's member answers on loopback, and not at the machine's address.
+    pub etcd_astray: bool,
     /// The last order about etcd, carried out or not.
     pub etcd_order: Probe<EtcdOrder>,
     /// How far that order's new data is.

@@ -4,7 +4,7 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::etcd_address::{away, begun, moved};
+use super::etcd_address::{away, begun, lost, moved};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order};
 use crate::action::Action;
@@ -236,11 +236,15 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         if away(&desired.etcd_peer_url) {
             return Verdict::wait("this machine has no address yet: etcd goes on with its last");
         }
-        // What is changed restarts it: not while the others could not do without. That may be long,
-        // and who it is has to be remembered all the same.
+        // What is changed restarts it: not while the others could not do without. That may be long, and
+        // who it is has to be remembered all the same. One that they do not find any more is only
+        // found again by a restart, and who waited for them would wait for ever.
         let refused = members
             .zip(own)
             .and_then(|(all, own)| restart_refused(all, own.id));
+        if refused.is_some() && own.is_some_and(|own| lost(look, own)) {
+            return Verdict::act(writes(observed, desired.etcd_begun.last()));
+        }
         if let Some(why) = refused {
             return voter.map_or_else(
                 || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),

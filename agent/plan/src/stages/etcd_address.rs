@@ -31,6 +31,14 @@ pub(super) fn away(peer_url: &str) -> bool {
     address_of(peer_url).is_some_and(|ip| ip.is_unspecified())
 }
 
+/// Whether the others look for this machine's member where it does not listen: the list has the new
+/// address already, or an old one that the machine has no more.
+pub(super) fn lost(look: &Look<'_>, own: &Member) -> bool {
+    let told = own.peer_urls.contains(&look.desired.etcd_peer_url);
+    let there = |ip| look.observed.addresses.contains(&ip);
+    look.observed.etcd_astray && (told || !own.address().is_some_and(there))
+}
+
 /// The cluster looks for this machine's member where it is no more, or soon will be: it is told before
 /// the manifest is changed, so that a power cut in between leaves only that to be done.
 pub(super) fn moved(look: &Look<'_>, members: &[Member], own: &Member) -> Option<Verdict> {

@@ -46,7 +46,7 @@ fn told(address: &str, voter: Option<bool>, file: File, rows: &[&str]) -> String
 #[test]
 fn the_others_are_told_where_a_voter_is_before_it_is_restarted_there() {
     let listed = "list etcd member own (a) at https://192.0.2.9:2380";
-    let refused = "etcd is not restarted with what is new: without own only 1 of etcd's";
+    let refused = "etcd is not restarted with what is new: without own only";
     for (file, rows, expected) in [
         (
             Changed,
@@ -98,6 +98,45 @@ fn the_others_are_told_where_a_voter_is_before_it_is_restarted_there() {
     }
     // The first, which does not know its number yet.
     assert_eq!(told(HERE, None, Changed, &["a own old 100"]), listed);
+}
+
+#[test]
+fn one_that_the_others_do_not_find_waits_for_nobody() {
+    let rows = |own: &str| members(&[own, "b cp2 b 100", "c cp3 c -"]);
+    for (own, astray, address, writes) in [
+        // Found at its last address: the others need it.
+        ("a own 192.0.2.5 100", true, "192.0.2.5", false),
+        // The machine has that no more, or the list has the next one already.
+        ("a own 192.0.2.5 100", true, "192.0.2.9", true),
+        ("a own own 100", true, "192.0.2.9", true),
+        // Another change than of its address.
+        ("a own own 100", false, "192.0.2.9", false),
+    ] {
+        let listed = rows(own);
+        let joined = Membership::of(&listed, MemberId(0xa), "own", true);
+        let desired = desired_at(HERE, Some(&joined));
+        let right = desired.etcd_begun.last().unwrap();
+        let seen = FileSeen {
+            digest: "other".to_owned(),
+            mode: right.mode,
+        };
+        let observed = Observed {
+            etcd_data: Probe::Seen(()),
+            membership: Probe::Seen(joined),
+            members: Probe::Seen(listed),
+            files: [(right.path.clone(), Probe::Seen(seen))].into(),
+            addresses: vec![address.parse().unwrap()],
+            etcd_astray: astray,
+            ..Observed::default()
+        };
+        let said = said(&verdict(Stage::Etcd, &desired, &observed, 0).unwrap());
+        assert_eq!(said.starts_with("write /etc"), writes, "{own}: {said}");
+        assert_eq!(
+            said.starts_with("etcd is not restarted"),
+            !writes,
+            "{own}: {said}"
+        );
+    }
 }
 
 #[test]

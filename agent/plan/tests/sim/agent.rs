@@ -1,6 +1,7 @@
 //! The agent: the real planner between what the model shows it and what the model does for it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use machine_plan::action::Action;
 use machine_plan::desired::ETCD;
@@ -189,9 +190,14 @@ impl World {
             ..UnitSeen::default()
         };
         let seen = (ETCD.to_owned(), Probe::Seen(seen));
+        let own = [Some(machine.identity.address), machine.former];
+        let address = |of: u8| IpAddr::from([192, 0, 2, of + 1]);
+        let etcd_astray = answers && machine.listens != peer_url(machine);
         Observed {
             units: unit.then_some(seen).into_iter().collect(),
             boot: machine.boot.to_string(),
+            addresses: own.into_iter().flatten().map(address).collect(),
+            etcd_astray,
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership

@@ -96,7 +96,7 @@ impl World {
     }
 
     /// Whether its member is where the cluster lists it, so that others can dial it.
-    fn found(&self, at: usize) -> bool {
+    pub(crate) fn found(&self, at: usize) -> bool {
         let machine = &self.machines[at];
         let Process::Up(id) = machine.etcd else {
             return false;

@@ -126,7 +126,9 @@ impl World {
     // same, for nothing would ever change that.
     fn absent(&self, at: usize, id: MemberId) -> Option<&'static str> {
         let voters = self.cluster.voters().count();
-        if !self.quorate(at) || !self.cluster.votes(id) || voters <= 2 {
+        // Nor of one that the others do not find any more.
+        let missed = voters <= 2 || !self.found(at);
+        if !self.quorate(at) || !self.cluster.votes(id) || missed {
             return None;
         }
         let others = self.cluster.voters().filter(|voter| *voter != id);

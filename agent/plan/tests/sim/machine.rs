@@ -67,7 +67,8 @@ impl Manifest {
         };
         let text = file.content.expose();
         let at = text.split("--listen-peer-urls=").nth(1).unwrap_or_default();
-        let at = at.lines().next().unwrap_or_default().trim().to_owned();
+        let ends = |c: char| c.is_whitespace() || c == '"';
+        let at = at.split(ends).next().unwrap_or_default().to_owned();
         if !text.contains("--initial-cluster-state=existing") {
             let told = Told::New;
             return Self { seen, told, at };

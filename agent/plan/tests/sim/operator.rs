@@ -33,7 +33,10 @@ impl World {
         let Some(member) = members.iter().find(|m| m.id == id) else {
             return;
         };
-        if removal_refused(&members, id).is_some() || (member.answers() && !force) {
+        // By force only while nobody's data is being discarded: together that can be a majority.
+        let discards = self.machines.iter().any(|m| m.ordered().is_some());
+        let refused = member.answers() && (!force || discards);
+        if removal_refused(&members, id).is_some() || refused {
             return;
         }
         self.told(|| format!("    removed by hand: {id}"));
@@ -74,10 +77,13 @@ impl World {
             None => !discard,
         };
         let open = self.machines.iter().any(|m| m.ordered().is_some());
+        let discards = Some(&EtcdVerb::Discard);
+        let discards = self.machines.iter().any(|m| m.ordered() == discards);
         let dear = machine
             .data
             .is_some_and(|id| self.cluster.votes(id) && !self.data_outlives(id));
-        if refused || (discard && (open || dear)) {
+        // Nor does one leave meanwhile: together that can be a majority.
+        if refused || discards || (discard && (open || dear)) {
             return;
         }
         let verb = match discard {

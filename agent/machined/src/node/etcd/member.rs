@@ -29,48 +29,60 @@ const HOME: [IpAddr; 2] = [
 const RESTORE: (&str, &str) = ("machined-etcd-restore.service", "etcd-restore");
 
 impl Node {
+    /// Who the members are, and whether this machine's own answers on loopback alone.
     pub(in crate::node) async fn members(
         &self,
         entry: &Entry,
         desired: &Desired,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> Probe<Vec<Member>> {
+    ) -> (Probe<Vec<Member>>, bool) {
         if desired.etcd.is_none() {
-            return Probe::Absent;
+            return (Probe::Absent, false);
         }
         let own_url = &desired.etcd_peer_url;
-        match self.whom() {
+        let seen = match self.whom() {
             // It will be no member any more in the middle of it.
             Whom::Own if self.leaving() => {
                 let mut at = self.others(entry, own_url, own).await;
                 at.insert(own);
                 self.etcd.members(&at).await
             }
-            Whom::Own => {
-                let seen = match health {
-                    Probe::Seen(()) => self.etcd.members(&[own].into()).await,
-                    // One that is only starting would cost every look its patience.
-                    _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
-                };
-                if let Probe::Seen(_) = seen {
-                    return seen;
-                }
-                let home = async {
-                    match health {
-                        Probe::Seen(()) => self.at_home().await,
-                        _ => None,
-                    }
-                };
-                let elsewhere = self.elsewhere(entry, own_url, own);
-                let (home, elsewhere) = futures_util::join!(home, elsewhere);
-                home.or(elsewhere).unwrap_or(seen)
-            }
+            Whom::Own => return self.own_members(entry, own_url, own, health).await,
             Whom::Nobody => Probe::Absent,
             Whom::Others => {
                 let others = self.others(entry, own_url, own).await;
                 self.etcd.members(&others).await
             }
+        };
+        (seen, false)
+    }
+
+    async fn own_members(
+        &self,
+        entry: &Entry,
+        own_url: &str,
+        own: IpAddr,
+        health: &Probe<()>,
+    ) -> (Probe<Vec<Member>>, bool) {
+        let seen = match health {
+            Probe::Seen(()) => self.etcd.members(&[own].into()).await,
+            // One that is only starting would cost every look its patience.
+            _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
+        };
+        if let Probe::Seen(_) = seen {
+            return (seen, false);
+        }
+        let home = async {
+            match health {
+                Probe::Seen(()) => self.at_home().await,
+                _ => None,
+            }
+        };
+        let elsewhere = self.elsewhere(entry, own_url, own);
+        match futures_util::join!(home, elsewhere) {
+            (Some(home), _) => (home, true),
+            (None, elsewhere) => (elsewhere.unwrap_or(seen), false),
         }
     }
 
