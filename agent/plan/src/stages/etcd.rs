@@ -243,7 +243,7 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             .zip(own)
             .and_then(|(all, own)| restart_refused(all, own.id));
         if refused.is_some() && own.is_some_and(|own| lost(look, own)) {
-            return Verdict::act(writes(observed, desired.etcd_begun.last()));
+            return go_on(look);
         }
         if let Some(why) = refused {
             return voter.map_or_else(
