@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use machine_plan::action::Action;
 use machine_plan::membership::{Member, Membership};
-use machine_plan::observed::{Observed, Probe};
+use machine_plan::observed::{Answers, Observed, Probe};
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
@@ -175,11 +175,15 @@ impl World {
         let manifest = machine.manifest.as_ref().map(|m| m.seen.clone());
         let own = [Some(machine.identity.address), machine.former];
         let address = |of: u8| IpAddr::from([192, 0, 2, of + 1]);
-        let etcd_astray = answers && machine.listens != peer_url(machine);
+        let etcd_answers = match machine.listens == peer_url(machine) {
+            _ if !answers => Answers::Nowhere,
+            true => Answers::Here,
+            false => Answers::Loopback,
+        };
         Observed {
             boot: machine.boot.to_string(),
             addresses: own.into_iter().flatten().map(address).collect(),
-            etcd_astray,
+            etcd_answers,
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership
