@@ -29,7 +29,7 @@ use machine_plan::action::Action;
 use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
 use machine_plan::membership::Membership;
-use machine_plan::observed::{Observed, Probe};
+use machine_plan::observed::{Answers, Observed, Probe};
 
 use crate::ledger::{Entry, Ledger, OrderState};
 use kube::Access;
@@ -207,12 +207,12 @@ impl Node {
             let health = etcd::health(desired, address).await;
             let members = self.members(entry, desired, address, &health);
             let members = tokio::time::timeout(PROBE, members).await;
-            let unknown = |_| (Probe::Unreadable(silent()), false);
+            let unknown = |_| (Probe::Unreadable(silent()), Answers::Nowhere);
             (health, members.unwrap_or_else(unknown))
         };
         let (units, api_server, endpoint, node, peers, routes, (etcd_health, members)) =
             futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
-        let (members, etcd_astray) = members;
+        let (members, etcd_answers) = members;
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
         let etcd_data = files::has_etcd_member();
@@ -240,7 +240,7 @@ impl Node {
             etcd_data,
             membership,
             members,
-            etcd_astray,
+            etcd_answers,
             etcd_order,
             restored,
             etcd_runs,

@@ -12,7 +12,7 @@ use crate::files::RenderedFile;
 use crate::membership::{
     Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
-use crate::observed::Probe;
+use crate::observed::{Answers, Probe};
 use crate::verdict::Verdict;
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
@@ -244,6 +244,15 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             .and_then(|(all, own)| restart_refused(all, own.id));
         if refused.is_some() && own.is_some_and(|own| lost(look, own)) {
             return go_on(look);
+        }
+        // One that listens where it is to be is listed there without a restart.
+        if refused.is_some()
+            && observed.etcd_answers == Answers::Here
+            && let Some(moves) = members
+                .zip(own)
+                .and_then(|(all, own)| moved(look, all, own))
+        {
+            return moves;
         }
         if let Some(why) = refused {
             return voter.map_or_else(

@@ -4,6 +4,7 @@ use super::Look;
 use super::etcd::{find, promotion};
 use crate::action::Action;
 use crate::membership::{Member, address_of};
+use crate::observed::Answers;
 use crate::verdict::Verdict;
 
 /// This machine's member in the list.
@@ -36,7 +37,7 @@ pub(super) fn away(peer_url: &str) -> bool {
 pub(super) fn lost(look: &Look<'_>, own: &Member) -> bool {
     let told = own.peer_urls.contains(&look.desired.etcd_peer_url);
     let there = |ip| look.observed.addresses.contains(&ip);
-    look.observed.etcd_astray && (told || !own.address().is_some_and(there))
+    look.observed.etcd_answers == Answers::Loopback && (told || !own.address().is_some_and(there))
 }
 
 /// The cluster looks for this machine's member where it is no more, or soon will be: it is told before

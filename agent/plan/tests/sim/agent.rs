@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use machine_plan::action::Action;
 use machine_plan::desired::ETCD;
 use machine_plan::membership::{Member, Membership};
-use machine_plan::observed::{Observed, Probe, UnitSeen};
+use machine_plan::observed::{Answers, Observed, Probe, UnitSeen};
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
@@ -192,12 +192,16 @@ impl World {
         let seen = (ETCD.to_owned(), Probe::Seen(seen));
         let own = [Some(machine.identity.address), machine.former];
         let address = |of: u8| IpAddr::from([192, 0, 2, of + 1]);
-        let etcd_astray = answers && machine.listens != peer_url(machine);
+        let etcd_answers = match machine.listens == peer_url(machine) {
+            _ if !answers => Answers::Nowhere,
+            true => Answers::Here,
+            false => Answers::Loopback,
+        };
         Observed {
             units: unit.then_some(seen).into_iter().collect(),
             boot: machine.boot.to_string(),
             addresses: own.into_iter().flatten().map(address).collect(),
-            etcd_astray,
+            etcd_answers,
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership

@@ -1,6 +1,6 @@
 //! What fails, and what is lost.
 
-use machine_plan::membership::{MemberId, quorum};
+use machine_plan::membership::{MemberId, Membership, quorum};
 
 use crate::etcd::Cluster;
 use crate::machine::{Machine, Order, Process, Told};
@@ -70,7 +70,10 @@ impl World {
         // to do it.
         let alone = |told: &Told| matches!(told, Told::Existing(peers) if peers.len() == 1);
         let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told));
-        if what != Lost::Etcd || !running || matches!(machine.etcd, Process::Starting(_)) {
+        let boot = machine.boot.to_string();
+        let began = |joined: &Membership| joined.boot.as_ref() == Some(&boot);
+        let began = machine.membership.as_ref().is_some_and(began);
+        if what != Lost::Etcd || !running || began || matches!(machine.etcd, Process::Starting(_)) {
             machine.stop();
         }
         machine.asked = None;

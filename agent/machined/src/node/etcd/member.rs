@@ -8,7 +8,7 @@ use std::time::Duration;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::membership::Member;
-use machine_plan::observed::{Probe, Restored};
+use machine_plan::observed::{Answers, Probe, Restored};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 
 use super::cluster::{Whom, remembered};
@@ -29,16 +29,16 @@ const HOME: [IpAddr; 2] = [
 const RESTORE: (&str, &str) = ("machined-etcd-restore.service", "etcd-restore");
 
 impl Node {
-    /// Who the members are, and whether this machine's own answers on loopback alone.
+    /// Who the members are, and where this machine's own has said so.
     pub(in crate::node) async fn members(
         &self,
         entry: &Entry,
         desired: &Desired,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> (Probe<Vec<Member>>, bool) {
+    ) -> (Probe<Vec<Member>>, Answers) {
         if desired.etcd.is_none() {
-            return (Probe::Absent, false);
+            return (Probe::Absent, Answers::Nowhere);
         }
         let own_url = &desired.etcd_peer_url;
         let seen = match self.whom() {
@@ -55,7 +55,7 @@ impl Node {
                 self.etcd.members(&others).await
             }
         };
-        (seen, false)
+        (seen, Answers::Nowhere)
     }
 
     async fn own_members(
@@ -64,14 +64,14 @@ impl Node {
         own_url: &str,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> (Probe<Vec<Member>>, bool) {
+    ) -> (Probe<Vec<Member>>, Answers) {
         let seen = match health {
             Probe::Seen(()) => self.etcd.members(&[own].into()).await,
             // One that is only starting would cost every look its patience.
             _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
         };
         if let Probe::Seen(_) = seen {
-            return (seen, false);
+            return (seen, Answers::Here);
         }
         let home = async {
             match health {
@@ -81,8 +81,8 @@ impl Node {
         };
         let elsewhere = self.elsewhere(entry, own_url, own);
         match futures_util::join!(home, elsewhere) {
-            (Some(home), _) => (home, true),
-            (None, elsewhere) => (elsewhere.unwrap_or(seen), false),
+            (Some(home), _) => (home, Answers::Loopback),
+            (None, elsewhere) => (elsewhere.unwrap_or(seen), Answers::Nowhere),
         }
     }
 
