@@ -380,7 +380,11 @@ fn to_leave_after_a_power_cut_it_runs_once_more() {
     let inputs = unit(&desired, begun).inputs;
     for (file, unit, expected) in [
         (&other, state("inactive", "dead", None), NEW),
-        (begun, state("inactive", "dead", None), NEW),
+        (
+            begun,
+            state("inactive", "dead", None),
+            "restart etcd.service",
+        ),
         // It runs as another machine than this is now.
         (&other, state("active", "running", Some(&inputs)), NEW),
         (
