@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::membership::{Member, Membership};
 use crate::order::EtcdOrder;
+use crate::turn::TurnSeen;
 
 /// The result of one probe. An unreachable peer is a value, not an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -156,6 +157,10 @@ pub struct Observed {
     pub membership: Probe<Membership>,
     /// etcd's members, as one with a vote lists them: `Absent` is that none is known.
     pub members: Probe<Vec<Member>>,
+    /// Whose turn it is to be away, by the word of that member: `Absent` is nobody's.
+    pub turn: Probe<TurnSeen>,
+    /// Whether this run of the agent carries out an order to go down.
+    pub going_down: bool,
     /// The last order about etcd, carried out or not.
     pub etcd_order: Probe<EtcdOrder>,
     /// How far that order's new data is.

@@ -4,13 +4,14 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::{Look, etcd_order, writes};
+use super::{Look, etcd_order, turn, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
     Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
 use crate::observed::Probe;
+use crate::turn::Purpose;
 use crate::verdict::Verdict;
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
@@ -237,17 +238,14 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         .any(|f| fits(&f))
     {
         let there = matches!(observed.files.get(&manifest.path), Some(Probe::Seen(_)));
-        let refused = members
-            .zip(own)
-            .and_then(|(all, own)| restart_refused(all, own.id));
-        return match refused {
-            // A changed manifest restarts it: not while the others could not do without. That may be
-            // long, and who it is has to be remembered all the same.
-            Some(why) if there => voter.map_or_else(
-                || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
-                keep,
-            ),
-            _ => Verdict::act(writes(observed, desired.etcd_begun.last())),
+        let writes = writes(observed, desired.etcd_begun.last());
+        // A changed manifest restarts it: not while the others could not do without, and in this
+        // machine's turn. That may be long, and who it is has to be remembered all the same.
+        return match there.then(|| may_restart(look, members.zip(own))) {
+            None => Verdict::act(writes),
+            Some(Ok(first)) => Verdict::act([first, writes].concat()),
+            Some(Err(waits @ Verdict::Blocked { .. })) => voter.map_or(waits, keep),
+            Some(Err(other)) => other,
         };
     }
     if let Some(membership) = voter {
@@ -264,6 +262,18 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             }
             _ => Verdict::wait("no other member of etcd's cluster is known"),
         },
+    }
+}
+
+/// What is to be done before it, or in its place.
+fn may_restart(
+    look: &Look<'_>,
+    known: Option<(&Vec<Member>, &Member)>,
+) -> Result<Vec<Action>, Verdict> {
+    let waits = "etcd is not restarted with what is new";
+    match known.and_then(|(all, own)| restart_refused(all, own.id)) {
+        Some(why) => Err(Verdict::wait(format!("{waits}: {why}"))),
+        None => turn::before(look, Purpose::RestartEtcd, None, waits),
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a person has ordered about this machine's member of etcd. Each step is decided from what is
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
-use super::{Look, writes};
+use super::{Look, turn, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::removal_refused;
 use crate::observed::{Probe, Restored};
 use crate::order::{EtcdOrder, EtcdVerb, Source};
+use crate::turn::Purpose;
 use crate::verdict::Verdict;
 
 /// The verdict, where an order has something to say.
@@ -81,10 +82,16 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
                     desired.hostname
                 ),
             ),
-            None => Verdict::act(vec![Action::LeaveEtcd {
-                id: own.id,
-                name: own.shown().to_owned(),
-            }]),
+            None => match turn::before(look, Purpose::Leave, Some(&order.id), "cannot leave etcd yet") {
+                Ok(mut actions) => {
+                    actions.push(Action::LeaveEtcd {
+                        id: own.id,
+                        name: own.shown().to_owned(),
+                    });
+                    Verdict::act(actions)
+                }
+                Err(verdict) => verdict,
+            },
         },
     }
 }

@@ -117,6 +117,8 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::PromoteMember { .. }
         | Action::RemoveMember { .. }
         | Action::KeepControlPlanes { .. }
+        | Action::TakeTurn { .. }
+        | Action::GiveTurn { .. }
         | Action::LeaveEtcd { .. }
         | Action::RestoreEtcd { .. }
         | Action::PlaceEtcd { .. }

@@ -48,9 +48,10 @@ impl World {
             match ends {
                 true if !self.may_end(at, what) => return false,
                 true => {
-                    let ids = self.cluster.ids;
+                    let (ids, revision) = (self.cluster.ids, self.cluster.revision);
                     self.cluster = Cluster {
                         ids,
+                        revision,
                         ..Cluster::default()
                     };
                 }
