@@ -33,6 +33,17 @@ impl Purpose {
         }
     }
 
+    /// The word used in ids.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot",
+            Self::Shutdown => "shutdown",
+            Self::Leave => "leave",
+            Self::RestartEtcd => "restart-etcd",
+            Self::RestartApiServer => "restart-api-server",
+        }
+    }
+
     /// Whether it is kubelet that does it, some time after it was told by a manifest.
     pub const fn restarts(self) -> bool {
         matches!(self, Self::RestartEtcd | Self::RestartApiServer)

@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use machine_plan::membership::Member;
+use machine_plan::membership::{Member, absence_refused};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
+use machine_plan::turn::{Purpose, Stand, Turn, stand};
 
 use super::Hands;
 use crate::node::etcd::cluster::{self, Cluster};
 use crate::node::kube::{Access, Kube};
 use crate::node::{self, endpoint, facts, files};
+use crate::status::now_ms;
 
 /// How long the cluster's API is asked who else is there.
 const OTHERS: Duration = Duration::from_secs(5);
+
+/// How often a turn is asked for again that changed between the question and the answer.
+const TRIES: usize = 3;
 
 impl Hands {
     /// Where this machine's member of etcd is, if it should have one: its address and peer URL.
@@ -71,6 +76,61 @@ impl Hands {
 
     pub(super) async fn listed_elsewhere(&self) -> Result<Vec<Member>, String> {
         self.listed(self.others().await?).await
+    }
+
+    /// Takes this machine's turn, or says why it may not be away.
+    pub(super) async fn may_be_away(&self, purpose: Purpose) -> Result<(), String> {
+        let Some((own, own_url)) = self.own_member() else {
+            return Ok(());
+        };
+        let (cluster, at) = (Cluster::default(), BTreeSet::from([own]));
+        let ordered = now_ms();
+        for _ in 0..TRIES {
+            // A member that does not answer is missed already; so is one that there is not.
+            let asked = cluster.ask(&at).await;
+            let Probe::Seen(members) = asked.members else {
+                return Ok(());
+            };
+            let here = members.iter().find(|m| m.peer_urls.contains(&own_url));
+            let Some(here) = here else {
+                return Ok(());
+            };
+            if let Some(why) = absence_refused(&members, here.id) {
+                return Err(why);
+            }
+            let over = match stand(&members, here.id, &asked.turn) {
+                Stand::NotNeeded => return Ok(()),
+                Stand::Ours(seen) => Some(seen),
+                Stand::Free(left) => left,
+                Stand::Held(turn) => {
+                    let (held, next) = (turn.held(), turn.next_step());
+                    return Err(format!("{held}. {next}; --force does not wait for it"));
+                }
+                Stand::Unknown(why) => {
+                    return Err(format!(
+                        "cannot tell whose turn it is: {why}; --force does not ask"
+                    ));
+                }
+            };
+            let turn = Turn {
+                version: Turn::VERSION,
+                holder: here.shown().to_owned(),
+                member: here.id,
+                purpose,
+                boot: crate::boot::boot_id(),
+                since: ordered / 1000,
+                order: Some(format!("{}-{ordered}", purpose.word())),
+            };
+            match cluster.try_turn(&at, &turn, over).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    let why = crate::api::chain(&error);
+                    return Err(format!("{why}; --force goes without it"));
+                }
+            }
+        }
+        Err("cannot take the turn: other machines take it again and again".to_owned())
     }
 
     pub(super) async fn looked_over(&self) -> Result<Survey, String> {

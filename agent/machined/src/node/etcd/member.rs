@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
-use machine_plan::membership::Member;
 use machine_plan::observed::{Probe, Restored};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 
-use super::cluster::{Whom, remembered};
+use super::cluster::{Asked, Whom, remembered};
 use crate::ledger::Entry;
 use crate::node::kube::Access;
 use crate::node::{Node, NodeError, facts, files, limited, note};
@@ -29,9 +28,9 @@ impl Node {
         desired: &Desired,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> Probe<Vec<Member>> {
+    ) -> Asked {
         if desired.etcd.is_none() {
-            return Probe::Absent;
+            return Asked::NOBODY;
         }
         let own_url = &desired.etcd_peer_url;
         match self.whom() {
@@ -39,23 +38,23 @@ impl Node {
             Whom::Own if self.leaving() => {
                 let mut at = self.others(entry, own_url, own).await;
                 at.insert(own);
-                self.etcd.members(&at).await
+                self.etcd.ask(&at).await
             }
             Whom::Own => {
-                let seen = match health {
-                    Probe::Seen(()) => self.etcd.members(&[own].into()).await,
+                let asked = match health {
+                    Probe::Seen(()) => self.etcd.ask(&[own].into()).await,
                     // One that is only starting would cost every look its patience.
-                    _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
+                    _ => Asked::silence("this machine's etcd does not serve"),
                 };
-                match seen {
-                    Probe::Seen(_) => seen,
-                    _ => self.elsewhere(entry, own_url, own).await.unwrap_or(seen),
+                match &asked.members {
+                    Probe::Seen(_) => asked,
+                    _ => self.elsewhere(entry, own_url, own).await.unwrap_or(asked),
                 }
             }
-            Whom::Nobody => Probe::Absent,
+            Whom::Nobody => Asked::NOBODY,
             Whom::Others => {
                 let others = self.others(entry, own_url, own).await;
-                self.etcd.members(&others).await
+                self.etcd.ask(&others).await
             }
         }
     }
@@ -67,15 +66,15 @@ impl Node {
         entry: &Entry,
         own_url: &str,
         own: IpAddr,
-    ) -> Option<Probe<Vec<Member>>> {
+    ) -> Option<Asked> {
         let asked = async {
             let others = self.others(entry, own_url, own).await;
-            self.etcd.members(&others).await
+            self.etcd.ask(&others).await
         };
-        let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
+        let asked = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
         let joined = self.ledger.membership().ok().flatten()?;
-        let listed = seen.seen()?.iter().any(|m| m.id == joined.id);
-        (!listed).then_some(seen)
+        let listed = asked.members.seen()?.iter().any(|m| m.id == joined.id);
+        (!listed).then_some(asked)
     }
 
     fn leaving(&self) -> bool {
@@ -130,6 +129,8 @@ impl Node {
             }
             Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
             Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
+            Action::TakeTurn { turn, over } => self.etcd.take_turn(&at, turn, over.as_ref()).await,
+            Action::GiveTurn { seen } => self.etcd.give_turn(&at, seen).await,
             Action::LeaveEtcd { id, name } => {
                 // Best effort: the others elect somebody anyway.
                 let _ = self.etcd.forfeit(own, &peer_url).await;

@@ -4,6 +4,7 @@
 mod machines;
 mod matrix;
 mod recover;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::process::Command;
