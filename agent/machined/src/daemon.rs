@@ -117,7 +117,12 @@ pub async fn run() -> anyhow::Result<()> {
         audit,
         journal: journal.clone(),
     };
-    let node = Arc::new(Node::new(systemd.clone(), Arc::clone(&ledger), asked, going));
+    let node = Arc::new(Node::new(
+        systemd.clone(),
+        Arc::clone(&ledger),
+        asked,
+        going,
+    ));
     let reconciler = Reconciler {
         node: Arc::clone(&node),
         ledger: Arc::clone(&ledger),

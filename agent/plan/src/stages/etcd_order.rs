@@ -82,7 +82,12 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
                     desired.hostname
                 ),
             ),
-            None => match turn::before(look, Purpose::Leave, Some(&order.id), "cannot leave etcd yet") {
+            None => match turn::before(
+                look,
+                Purpose::Leave,
+                Some(&order.id),
+                "cannot leave etcd yet",
+            ) {
                 Ok(mut actions) => {
                     actions.push(Action::LeaveEtcd {
                         id: own.id,

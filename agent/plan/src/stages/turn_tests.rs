@@ -149,7 +149,10 @@ fn what_takes_a_machine_away_has_its_turn_first() {
             };
             said(stage, &desired, &observed)
         };
-        assert_eq!(says(Probe::Absent, false), format!("take the turn, {purpose}"));
+        assert_eq!(
+            says(Probe::Absent, false),
+            format!("take the turn, {purpose}")
+        );
         // An old one of its own serves as well, and is made to last.
         let own = says(turn(1, Purpose::Reboot, 500), false);
         assert_eq!(own, format!("keep the turn, {purpose}, {what}"));
@@ -169,7 +172,10 @@ fn what_takes_a_machine_away_has_its_turn_first() {
             format!("{waits}: cannot tell whose turn it is: junk / ")
         );
         for its in [Probe::Absent, turn(1, Purpose::Reboot, 5)] {
-            assert_eq!(says(its, true), format!("{waits}: this machine goes down / "));
+            assert_eq!(
+                says(its, true),
+                format!("{waits}: this machine goes down / ")
+            );
         }
     }
 }
@@ -239,8 +245,7 @@ fn a_turn_ends_once_the_others_can_count_on_the_machine_again() {
     let ended = "give the turn back";
     let unwell = "this machine keeps its turn: its etcd and its API server are not well yet, or not as \
                   they should be / ";
-    let unheard =
-        "this machine keeps its turn: kubelet may not have heard yet of what is new / ";
+    let unheard = "this machine keeps its turn: kubelet may not have heard yet of what is new / ";
     type Change = fn(&Desired, &mut Observed);
     let rows: [(Probe<TurnSeen>, Change, &str); 14] = [
         (Probe::Absent, |_, _| {}, "Settled"),

@@ -162,8 +162,8 @@ impl World {
             _ => None,
         };
         let quorate = self.quorate(at);
-        let alone = member
-            .is_none_or(|id| self.cluster.voters().count() == 1 || !self.cluster.votes(id));
+        let alone =
+            member.is_none_or(|id| self.cluster.voters().count() == 1 || !self.cluster.votes(id));
         if let Some(id) = member {
             self.goes_away(at, id, true, "goes down");
         }

@@ -204,7 +204,7 @@ impl Cluster {
             let mut client = self.connect(*ip).await?;
             let answer = async {
                 let turn = limited(client.get(TURN, None)).await?;
-                Ok((turn, limited(client.member_list()).await?))
+                Ok::<_, etcd_client::Error>((turn, limited(client.member_list()).await?))
             };
             let (turn, list) = answer.await.map_err(|e| at_member(*ip, e))?;
             Ok::<_, Failed>(Voter {

@@ -61,12 +61,7 @@ impl Node {
 
     // What others say by a quorum's word, where this machine's own member cannot: only news if it is not
     // theirs any more.
-    async fn elsewhere(
-        &self,
-        entry: &Entry,
-        own_url: &str,
-        own: IpAddr,
-    ) -> Option<Asked> {
+    async fn elsewhere(&self, entry: &Entry, own_url: &str, own: IpAddr) -> Option<Asked> {
         let asked = async {
             let others = self.others(entry, own_url, own).await;
             self.etcd.ask(&others).await

@@ -67,11 +67,7 @@ impl Cluster {
         let fail = |why| failed("give back", "the turn".to_owned(), why);
         let mut client = self.voter(at).await.map_err(fail)?.client;
         let giving = Txn::new()
-            .when([Compare::mod_revision(
-                TURN,
-                CompareOp::Equal,
-                seen.revision,
-            )])
+            .when([Compare::mod_revision(TURN, CompareOp::Equal, seen.revision)])
             .and_then([TxnOp::delete(TURN, None)]);
         let given = limited(client.txn(giving)).await;
         given.map(drop).map_err(|e| fail(said(e)))

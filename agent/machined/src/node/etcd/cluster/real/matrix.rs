@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use machine_plan::action::Action;
-use machine_plan::desired::Desired;
 use machine_plan::observed::Probe;
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
@@ -35,14 +34,11 @@ impl Machine {
 
     /// What the end of its turn asks for, where its API server is well.
     async fn after_its_turn(&self) -> Option<Action> {
-        let desired = self.desired();
+        let mut desired = self.desired();
         let mut observed = self.observe(&desired).await;
+        // Here is none.
+        desired.api_server = None;
         observed.api_server = Probe::Seen(());
-        // As a document without one: here is none.
-        let desired = Desired {
-            api_server: None,
-            ..desired
-        };
         match verdict(Stage::Turn, &desired, &observed, LATER).unwrap() {
             Verdict::Act { actions } => actions.into_iter().next(),
             _ => None,
@@ -203,7 +199,9 @@ async fn promote(machines: &mut Machines, one: &Machine, two: &Machine) {
 async fn turn(one: &Machine, two: &Machine) {
     // Another document is in force on both.
     let manifests = [one, two].map(|machine| machine.manifest());
-    let right = manifests.each_ref().map(|path| std::fs::read(path).unwrap());
+    let right = manifests
+        .each_ref()
+        .map(|path| std::fs::read(path).unwrap());
     for (path, right) in manifests.iter().zip(&right) {
         let other = [right, &b"# another\n"[..]].concat();
         crate::durable::replace(path.as_ref(), &other, 0o600).unwrap();
@@ -217,7 +215,11 @@ async fn turn(one: &Machine, two: &Machine) {
         // Decided before, and too late.
         one.act(&late).await;
         assert_eq!(one.next().await, None, "it waits for its turn");
-        assert_eq!(two.after_its_turn().await, None, "it is not as it should be");
+        assert_eq!(
+            two.after_its_turn().await,
+            None,
+            "it is not as it should be"
+        );
     }
     proven("TakeTurn", [true, false, true, false, false, false]);
 

@@ -98,7 +98,10 @@ async fn a_turn_is_one_machines_until_it_gives_it_back_or_is_gone() {
     cluster.take_turn(&at, &next, over).await.unwrap();
     assert_eq!(seen().await.turn, next);
     assert!(!cluster.try_turn(&at, &other, over).await.unwrap());
-    assert_eq!(stand(&two, own, &asked().await.1), Stand::Ours(&seen().await));
+    assert_eq!(
+        stand(&two, own, &asked().await.1),
+        Stand::Ours(&seen().await)
+    );
 
     // What a newer agent left is not taken for nothing.
     machines.etcdctl(0, &["put", "/machined/v1/turn", r#"{"version":2}"#]);
