@@ -85,7 +85,7 @@ pub(super) const TURN: &Why = &Why {
     word: "the key",
     text: "The turn is one key of etcd, and one transaction that changes it only where it is as it was seen, \
            synced by a quorum before it is acknowledged; this machine keeps nothing of it, and the next look \
-           reads it by the quorum's word. So a power cut here is the agent's end and no more, and one that \
+           reads it by the quorum's word. So a power cut here is the agent's end and no more, and a request that \
            arrives late changes nothing that was taken since.",
     tests: &[],
 };
