@@ -20,7 +20,8 @@
 //! member; the order done; nobody's turn.
 //!
 //! Not modelled, for decision 9 names them as what the planner alone cannot see to: bootstrap ordered on
-//! two machines before either has begun; data discarded on two machines at once; a reboot, or a changed
+//! two machines before either has begun; data discarded on two machines at once, or
+//! on one while another is taken out by force; a reboot, or a changed
 //! manifest, while nobody answers. Nor a cluster whose majority is lost for good; a
 //! founder's data alone lost while its order is open and it has not yet seen itself in the list, though
 //! others have joined; a founder taken out by force before it knows who it is; addresses that change

@@ -36,6 +36,10 @@ impl World {
         if removal_refused(&members, id).is_some() || (member.answers() && !force) {
             return;
         }
+        // Whose data is being discarded answers until it is gone: people do one after the other.
+        if member.answers() && self.machines.iter().any(|m| m.ordered().is_some()) {
+            return;
+        }
         self.told(|| format!("    removed by hand: {id}"));
         let quorate = self.quorate(at);
         let done = self.take_out(at, id);
