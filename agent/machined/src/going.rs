@@ -27,7 +27,7 @@ impl GoingDown {
 
 impl Going {
     /// The machine has been told: nothing takes it back.
-    pub fn to_the_end(mut self) {
+    pub fn lasts(mut self) {
         self.0 = None;
     }
 }
@@ -53,7 +53,7 @@ mod tests {
         assert!(down.is_so());
         drop(other);
         assert!(!down.is_so());
-        down.begin().to_the_end();
+        down.begin().lasts();
         assert!(down.is_so());
     }
 }

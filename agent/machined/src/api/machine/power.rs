@@ -136,7 +136,7 @@ impl Machine {
                 drop(down);
                 wake.wake();
             } else if let Some(down) = down {
-                down.going.to_the_end();
+                down.going.lasts();
             }
         });
     }
