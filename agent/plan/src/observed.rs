@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::membership::{Member, Membership};
 use crate::order::EtcdOrder;
+use crate::turn::TurnSeen;
 
 /// The result of one probe. An unreachable peer is a value, not an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -160,6 +161,10 @@ pub struct Observed {
     pub members: Probe<Vec<Member>>,
     /// Whether this machine's member answers on loopback, and not at the machine's address.
     pub etcd_astray: bool,
+    /// Whose turn it is to be away, by the word of that member: `Absent` is nobody's.
+    pub turn: Probe<TurnSeen>,
+    /// Whether this run of the agent carries out an order to go down.
+    pub going_down: bool,
     /// The last order about etcd, carried out or not.
     pub etcd_order: Probe<EtcdOrder>,
     /// How far that order's new data is.

@@ -6,14 +6,17 @@
 
 use super::etcd_address::{away, begun, lost, moved};
 use super::etcd_start::{go_on, runs, start, told};
-use super::{Look, etcd_order};
+use super::{Look, etcd_order, turn};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
     Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
 use crate::observed::Probe;
+use crate::turn::Purpose;
 use crate::verdict::Verdict;
+
+const NOT_RESTARTED: &str = "etcd is not restarted with what is new";
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let Some(manifest) = &look.desired.etcd else {
@@ -231,7 +234,8 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
     };
     let mut right = desired.etcd_begun.iter().chain([manifest]);
     let with = right.find(|file| told(look, file));
-    if with.is_none() && runs(look, manifest) {
+    let restarts = with.is_none() && runs(look, manifest);
+    if restarts {
         // A machine whose address is away for a moment has not changed its mind.
         if away(&desired.etcd_peer_url) {
             return Verdict::wait("this machine has no address yet: etcd goes on with its last");
@@ -246,24 +250,25 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             return go_on(look);
         }
         if let Some(why) = refused {
-            return voter.map_or_else(
-                || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
-                keep,
-            );
+            return voter.map_or_else(|| Verdict::wait(format!("{NOT_RESTARTED}: {why}")), keep);
         }
     }
-    if let Some(moves) = members
+    let moves = members
         .zip(own)
-        .and_then(|(all, own)| moved(look, all, own))
-    {
-        return moves;
-    }
+        .and_then(|(all, own)| moved(look, all, own));
     let Some(file) = with else {
-        return match (go_on(look), voter) {
+        let verdict = match (moves.unwrap_or_else(|| go_on(look)), restarts) {
+            (Verdict::Act { actions }, true) => in_turn(look, own, actions),
+            (other, _) => other,
+        };
+        return match (verdict, voter) {
             (Verdict::Blocked { .. }, Some(membership)) => keep(membership),
             (verdict, _) => verdict,
         };
     };
+    if let Some(moves) = moves {
+        return moves;
+    }
     if let Some(membership) = voter {
         return keep(membership);
     }
@@ -282,6 +287,16 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             }
             _ => Verdict::wait("no other member of etcd's cluster is known"),
         },
+    }
+}
+
+/// What restarts a member that runs, or is followed by that: in this machine's turn. One that the others
+/// do not find any more does not wait for it, as it does not wait for them.
+fn in_turn(look: &Look<'_>, own: Option<&Member>, actions: Vec<Action>) -> Verdict {
+    match turn::before(look, Purpose::RestartEtcd, None, NOT_RESTARTED) {
+        Ok(first) => Verdict::act([first, actions].concat()),
+        Err(_) if own.is_some_and(|own| lost(look, own)) => Verdict::act(actions),
+        Err(other) => other,
     }
 }
 

@@ -48,9 +48,10 @@ impl World {
             match ends {
                 true if !self.may_end(at, what) => return false,
                 true => {
-                    let ids = self.cluster.ids;
+                    let (ids, revision) = (self.cluster.ids, self.cluster.revision);
                     self.cluster = Cluster {
                         ids,
+                        revision,
                         ..Cluster::default()
                     };
                 }
@@ -139,10 +140,11 @@ impl World {
         }
     }
 
-    /// All faults end; what was on its way arrives.
+    /// All faults end; what was on its way arrives, what was ordered is done, and all are turned on.
     pub(crate) fn heal(&mut self) {
         self.unite();
         for at in 0..self.machines.len() {
+            self.goes_down(at);
             self.machines[at].power = true;
             self.machines[at].slow = false;
             self.arrives(at);
