@@ -4,7 +4,7 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::etcd_address::{away, begun, lost, moved};
+use super::etcd_address::{away, begun, lost, moved, there};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order, turn};
 use crate::action::Action;
@@ -235,6 +235,15 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
     let mut right = desired.etcd_begun.iter().chain([manifest]);
     let with = right.find(|file| told(look, file));
     let restarts = with.is_none() && runs(look, manifest);
+    let moves = members
+        .zip(own)
+        .and_then(|(all, own)| moved(look, all, own));
+    if let Some(Verdict::Act { actions }) = &moves
+        && restarts
+        && own.is_some_and(|own| there(look, own))
+    {
+        return Verdict::act(actions.clone());
+    }
     if restarts {
         // A machine whose address is away for a moment has not changed its mind.
         if away(&desired.etcd_peer_url) {
@@ -253,9 +262,6 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             return voter.map_or_else(|| Verdict::wait(format!("{NOT_RESTARTED}: {why}")), keep);
         }
     }
-    let moves = members
-        .zip(own)
-        .and_then(|(all, own)| moved(look, all, own));
     let Some(file) = with else {
         let verdict = match (moves.unwrap_or_else(|| go_on(look)), restarts) {
             (Verdict::Act { actions }, true) => in_turn(look, own, actions),

@@ -39,6 +39,12 @@ pub(super) fn lost(look: &Look<'_>, own: &Member) -> bool {
     look.observed.etcd_astray && (told || !own.address().is_some_and(there))
 }
 
+/// Whether its member answers at its address of now. To be listed there is all it needs, whatever else
+/// is new, and takes it from nobody: others that could not do without it find it by that.
+pub(super) fn there(look: &Look<'_>, own: &Member) -> bool {
+    !look.observed.etcd_astray && own.answers()
+}
+
 /// The cluster looks for this machine's member where it is no more, or soon will be: it is told before
 /// the manifest is changed, so that a power cut in between leaves only that to be done.
 pub(super) fn moved(look: &Look<'_>, members: &[Member], own: &Member) -> Option<Verdict> {

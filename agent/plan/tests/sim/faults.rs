@@ -36,7 +36,12 @@ impl World {
     /// joins a cluster that is dead, and taking one back from a copy is not tried here. Whether it was
     /// lost.
     pub(crate) fn lose(&mut self, at: usize, what: Lost) -> bool {
-        let removed = |id| self.cluster.find(id).is_none();
+        let url = crate::agent::peer_url(&self.machines[at]);
+        let removed = |id| match self.cluster.find(id) {
+            None => true,
+            // Nor a learner where it is now.
+            Some(e) => e.member.learner && e.member.peer_urls[0] != url,
+        };
         let what = match what {
             // Nothing would tell it that it is no member any more: that is seen to by hand.
             Lost::Ledger if self.machines[at].data.is_some_and(removed) => Lost::All,

@@ -200,7 +200,11 @@ impl World {
             let url = url(m.identity.address);
             underway || listed.is_some_and(|e| e.member.peer_urls[0] != url)
         };
-        if self.machines[at].moves >= 2 || self.machines.iter().any(astray) {
+        // A learner that does not remember who it is would be found by nobody, and knows nobody.
+        let machine = &self.machines[at];
+        let learns = machine.data.is_some_and(|id| !self.cluster.votes(id));
+        let forgot = learns && machine.membership.is_none();
+        if forgot || machine.moves >= 2 || self.machines.iter().any(astray) {
             return;
         }
         let machine = &mut self.machines[at];

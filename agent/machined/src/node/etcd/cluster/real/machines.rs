@@ -149,7 +149,10 @@ impl Machine {
         if let Some(former) = self.former() {
             let asked = self.cluster.ask(&[former].into()).await;
             if asked.members.seen().is_some() {
-                return asked;
+                return Asked {
+                    astray: true,
+                    ..asked
+                };
             }
         }
         let elsewhere = self.cluster.ask(&self.others()).await;
@@ -182,6 +185,8 @@ impl Machine {
             membership: membership.map_or(Probe::Absent, Probe::Seen),
             members: asked.members,
             turn: asked.turn,
+            etcd_astray: asked.astray,
+            addresses: self.facts().addresses,
             restored: open.map_or(Restored::Nothing, |order| self.data.restored(&order.id)),
             etcd_runs: open.map_or(Probe::Absent, |_| self.data.runs()),
             etcd_order: etcd_order.map_or(Probe::Absent, Probe::Seen),
