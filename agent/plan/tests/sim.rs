@@ -28,7 +28,8 @@
 //! manifest, while nobody answers. Nor a cluster whose majority is lost for good; a
 //! founder's data alone lost while its order is open and it has not yet seen itself in the list, though
 //! others have joined; a founder taken out by force before it knows who it is; addresses of two machines
-//! changed at once, or that of a learner whose ledger alone is lost.
+//! changed at once, or that of a learner whose ledger alone is lost; all others taken
+//! out by force before a member has heard of its vote.
 //!
 //! `SIM_SEED=n` runs one schedule, and prints it as short as it can be if it goes wrong. `SIM_COUNT=n`
 //! runs so many, from `SIM_FIRST` or from a seed that the clock gives.

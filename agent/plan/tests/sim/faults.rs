@@ -75,7 +75,11 @@ impl World {
         // on; not in the boot in which its member began, whose manifest says how: no shell is there
         // to do it.
         let alone = |told: &Told| matches!(told, Told::Existing(peers) if peers.len() == 1);
-        let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told));
+        // Another document may have changed that manifest since.
+        let now = Some(machine.boot.to_string());
+        let joined = machine.membership.as_ref();
+        let began_now = joined.is_some_and(|joined| joined.boot == now);
+        let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told)) && !began_now;
         if what != Lost::Etcd || !running || matches!(machine.etcd, Process::Starting(_)) {
             machine.stop();
         }

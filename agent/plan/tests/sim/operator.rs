@@ -36,7 +36,13 @@ impl World {
         };
         // By force only while nobody's data is being discarded: together that can be a majority.
         let discards = self.machines.iter().any(|m| m.ordered().is_some());
-        let refused = member.answers() && (!force || discards);
+        // Nor while a voter has not heard of its vote: it asks the others, who may then be gone.
+        let unheard = |m: &Machine| {
+            let votes = m.data.is_some_and(|id| self.cluster.votes(id));
+            votes && m.membership.as_ref().is_some_and(|joined| !joined.voter)
+        };
+        let unheard = self.machines.iter().any(unheard);
+        let refused = member.answers() && (!force || discards || unheard);
         if removal_refused(&members, id).is_some() || refused {
             return;
         }
