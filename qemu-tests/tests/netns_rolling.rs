@@ -1,5 +1,5 @@
 //! Every machine is rebooted in turn, by order and under load: etcd never lacks a quorum, and what
-//! clients see of it is counted.
+//! clients see of it is counted. Told all at once, they go one at a time.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, ensure};
 use qemu_tests::netns::{Cluster, Net};
-use qemu_tests::{Deadline, run_quietly};
+use qemu_tests::{Deadline, Ran, run_quietly};
 
 const DOUBLE: &str = env!("CARGO_BIN_EXE_node-double");
 const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
@@ -34,6 +34,81 @@ fn reboots_in_turn_cost_no_quorum() -> anyhow::Result<()> {
     }
     cluster.done();
     Ok(())
+}
+
+#[test]
+fn told_all_at_once_they_go_one_at_a_time() -> anyhow::Result<()> {
+    let mut cluster = Cluster::together("netns-at-once", DOUBLE, &ALL)?;
+    let settled = |cluster: &Cluster| -> anyhow::Result<()> {
+        for name in ALL {
+            let at = cluster.at(name)?;
+            let settled = ["status", "-n", &at, "--wait", "--timeout", "10h"];
+            cluster.machinectl(&settled, 180)?;
+        }
+        Ok(())
+    };
+    settled(&cluster)?;
+    let mut left = ALL.to_vec();
+    let mut waited = 0;
+    while !left.is_empty() {
+        let mut goes = Vec::new();
+        // The next one goes when the one before is well: until then all that are asked refuse.
+        cluster.until(300, "one of them to accept the order", |this, _| {
+            let (yes, no): (Vec<_>, Vec<_>) = told(this, &left)?
+                .into_iter()
+                .partition(|(_, ran)| ran.code == 0);
+            waited += no
+                .iter()
+                .filter(|(_, ran)| ran.stderr.contains("has the turn"))
+                .count();
+            goes = yes.into_iter().map(|(name, _)| name).collect();
+            let why = no
+                .iter()
+                .map(|(_, ran)| ran.stderr.trim())
+                .collect::<Vec<_>>();
+            ensure!(!goes.is_empty(), "{}", why.join("; "));
+            Ok(())
+        })?;
+        let [name] = goes[..] else {
+            anyhow::bail!("{goes:?} go at once");
+        };
+        eprintln!("{name} goes first of {left:?}");
+        cluster.rebooted(name, 180)?;
+        left.retain(|other| *other != name);
+    }
+    ensure!(
+        waited >= 2,
+        "{waited} orders were refused for another's turn"
+    );
+    cluster.until_together(&ALL, 300)?;
+    // The last turn is given back: a machine that keeps it is not settled.
+    settled(&cluster)?;
+    cluster.done();
+    Ok(())
+}
+
+/// What each of them says to an order to reboot, all told at the same moment.
+fn told<'a>(cluster: &Cluster, names: &[&'a str]) -> anyhow::Result<Vec<(&'a str, Ran)>> {
+    let machinectl = std::env::var("MACHINECTL").context("MACHINECTL is not set")?;
+    let contexts = cluster.home().join("contexts.yaml");
+    let mut telling = Vec::new();
+    for name in names {
+        let (at, machinectl, contexts) = (cluster.at(name)?, machinectl.clone(), contexts.clone());
+        let telling_one = std::thread::spawn(move || {
+            let [nsenter, seat] = Net::seat();
+            let order = ["reboot", "-n", &at, "--drain-timeout", "20s"];
+            let words = [&[seat.as_str(), &machinectl], &order[..]].concat();
+            let env = [("MACHINECTL_CONFIG", contexts.as_path())];
+            let deadline = Deadline::new(60, "an answer to the order");
+            run_quietly(Path::new(&nsenter), &words, &env, &deadline)
+        });
+        telling.push((*name, telling_one));
+    }
+    let ended = telling.into_iter().map(|(name, telling)| {
+        let ran = telling.join().ok().context("the order panicked")?;
+        Ok((name, ran?))
+    });
+    ended.collect()
 }
 
 /// Someone who reads by the cluster's endpoint, one request after the other.

@@ -15,7 +15,7 @@ use machine_plan::action::Action;
 
 use crate::node::systemd::tests::bench::Bench;
 use page::Cell::{self, Green, Rule};
-use page::{API, CLUSTER, NOBODY, ONE_STEP, Row};
+use page::{API, CLUSTER, NOBODY, ONE_STEP, Row, TURN};
 
 /// Killed before, during and after; cut off before, during and after.
 pub(crate) type Proven = [bool; 6];
@@ -56,6 +56,8 @@ effects! {
     PromoteMember: Row::new("the second member", asked_of(CLUSTER), page::MEMBERS),
     UpdateMember: Row::new("one of two members", asked_of(CLUSTER), page::MEMBERS),
     RemoveMember: Row::new("one that is not remembered", asked_of(CLUSTER), page::MEMBERS),
+    TakeTurn: Row::new("one of two members", asked_of(TURN), page::MEMBERS),
+    GiveTurn: Row::new("one of two members", asked_of(TURN), page::MEMBERS),
     LeaveEtcd: Row::new("one of two members", [Green, Green, Green, Rule(CLUSTER), Rule(CLUSTER), Rule(CLUSTER)], page::MEMBERS),
     RestoreEtcd: played("from a snapshot", &scenes::restore_etcd(), None),
     PlaceEtcd: played("beside data of before", &scenes::place_etcd(), None),

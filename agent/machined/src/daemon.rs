@@ -17,6 +17,7 @@ use crate::boot;
 use crate::clock::{self, Accepted, Raised};
 use crate::conditions::{Condition, Kind, Source, Watch};
 use crate::ears;
+use crate::going::GoingDown;
 use crate::hands::{self, Hands};
 use crate::identity::Identity;
 use crate::journal::Journal;
@@ -99,6 +100,7 @@ pub async fn run() -> anyhow::Result<()> {
     hands::take_back();
     let wake = Wake::default();
     let systemd = Systemd::default();
+    let going = GoingDown::default();
     let hands = Hands {
         systemd: systemd.clone(),
         ledger: Arc::clone(&ledger),
@@ -111,10 +113,16 @@ pub async fn run() -> anyhow::Result<()> {
         board: Arc::clone(&board),
         wake: wake.clone(),
         hands: Arc::new(hands),
+        going: going.clone(),
         audit,
         journal: journal.clone(),
     };
-    let node = Arc::new(Node::new(systemd.clone(), Arc::clone(&ledger), asked));
+    let node = Arc::new(Node::new(
+        systemd.clone(),
+        Arc::clone(&ledger),
+        asked,
+        going,
+    ));
     let reconciler = Reconciler {
         node: Arc::clone(&node),
         ledger: Arc::clone(&ledger),

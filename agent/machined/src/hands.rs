@@ -10,9 +10,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use machine_plan::desired::ETCD;
 use machine_plan::etcd_health::EtcdSeen;
-use machine_plan::membership::{Member, MemberId, absence_refused};
+use machine_plan::membership::{Member, MemberId};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
+use machine_plan::turn::Purpose;
 use serde_json::Value;
 use zbus_systemd::login1::ManagerProxy;
 
@@ -291,22 +292,8 @@ impl api::Hands for Hands {
         .boxed()
     }
 
-    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
-        async {
-            let Some((own, own_url)) = self.own_member() else {
-                return Ok(());
-            };
-            // A member that does not answer is missed already; so is one that there is not.
-            let Probe::Seen(members) = Cluster::default().members(&[own].into()).await else {
-                return Ok(());
-            };
-            let here = members.iter().find(|m| m.peer_urls.contains(&own_url));
-            match here.and_then(|here| absence_refused(&members, here.id)) {
-                Some(why) => Err(why),
-                None => Ok(()),
-            }
-        }
-        .boxed()
+    fn may_go_down(&self, how: Purpose) -> BoxFuture<'_, Result<(), String>> {
+        self.may_be_away(how).boxed()
     }
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {

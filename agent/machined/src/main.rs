@@ -9,6 +9,7 @@ mod crash_matrix;
 mod daemon;
 mod durable;
 mod ears;
+mod going;
 mod hands;
 mod identity;
 mod journal;

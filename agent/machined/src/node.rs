@@ -29,8 +29,9 @@ use machine_plan::action::Action;
 use machine_plan::desired::{Desired, OURS};
 use machine_plan::facts::HostFacts;
 use machine_plan::membership::Membership;
-use machine_plan::observed::{Answers, Observed, Probe};
+use machine_plan::observed::{Observed, Probe};
 
+use crate::going::GoingDown;
 use crate::ledger::{Entry, Ledger, OrderState};
 use kube::Access;
 
@@ -120,11 +121,18 @@ pub struct Node {
     endpoint: kube::Kube,
     etcd: etcd::cluster::Cluster,
     data: etcd::data::Data,
+    going: GoingDown,
 }
 
 impl Node {
     /// Connects to the system bus. `asked`: what is known of a worker kubelet's certificate.
-    pub fn new(systemd: systemd::Systemd, ledger: Arc<Ledger>, asked: Arc<kubelet::Asked>) -> Self {
+    /// `going`: whether the API has the machine go down.
+    pub fn new(
+        systemd: systemd::Systemd,
+        ledger: Arc<Ledger>,
+        asked: Arc<kubelet::Asked>,
+        going: GoingDown,
+    ) -> Self {
         let data = etcd::data::Data::default();
         if let Ok(order) = ledger.etcd_order() {
             let open = order.filter(|order| !order.done);
@@ -139,6 +147,7 @@ impl Node {
             endpoint: kube::Kube::default(),
             etcd: etcd::cluster::Cluster::default(),
             data,
+            going,
         }
     }
 
@@ -205,14 +214,16 @@ impl Node {
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
             let health = etcd::health(desired, address).await;
-            let members = self.members(entry, desired, address, &health);
-            let members = tokio::time::timeout(PROBE, members).await;
-            let unknown = |_| (Probe::Unreadable(silent()), Answers::Nowhere);
-            (health, members.unwrap_or_else(unknown))
+            let asked = self.members(entry, desired, address, &health);
+            let asked = tokio::time::timeout(PROBE, asked).await;
+            let asked = asked.unwrap_or_else(|_| etcd::cluster::Asked::silence(&silent()));
+            (health, asked)
         };
-        let (units, api_server, endpoint, node, peers, routes, (etcd_health, members)) =
+        // Asked before and after whose turn it is: an order that begins or ends meanwhile counts.
+        let going_down = self.going.is_so();
+        let (units, api_server, endpoint, node, peers, routes, (etcd_health, asked)) =
             futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
-        let (members, etcd_answers) = members;
+        let going_down = going_down || self.going.is_so();
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
         let etcd_data = files::has_etcd_member();
@@ -239,8 +250,10 @@ impl Node {
             units,
             etcd_data,
             membership,
-            members,
-            etcd_answers,
+            members: asked.members,
+            etcd_astray: asked.astray,
+            turn: asked.turn,
+            going_down,
             etcd_order,
             restored,
             etcd_runs,
@@ -320,6 +333,8 @@ impl Node {
             Action::JoinEtcd { .. }
             | Action::PromoteMember { .. }
             | Action::UpdateMember { .. }
+            | Action::TakeTurn { .. }
+            | Action::GiveTurn { .. }
             | Action::RemoveMember { .. } => self.execute_on_etcd(entry, action).await,
             Action::LeaveEtcd { .. }
             | Action::RestoreEtcd { .. }

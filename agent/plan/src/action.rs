@@ -12,6 +12,7 @@ use crate::membership::{MemberId, Membership};
 use crate::observed::Route;
 use crate::order::Source;
 use crate::render::Leaf;
+use crate::turn::{Turn, TurnSeen, renews};
 
 /// One effect on the machine or its cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -145,6 +146,18 @@ pub enum Action {
         /// Why.
         why: String,
     },
+    /// Take the turn to be away, or make it last from now on.
+    TakeTurn {
+        /// Whose, and for what.
+        turn: Turn,
+        /// What was seen in its place: this machine's own, or one of who is no member any more.
+        over: Option<TurnSeen>,
+    },
+    /// Give this machine's turn back.
+    GiveTurn {
+        /// As it was seen: never a later one.
+        seen: TurnSeen,
+    },
     /// Have this machine's member hand over and leave its cluster.
     LeaveEtcd {
         /// Which.
@@ -214,6 +227,7 @@ impl Action {
             Self::LeaveEtcd { id, name } | Self::UpdateMember { id, name, .. } => {
                 format!("etcd member {name} ({id})")
             }
+            Self::TakeTurn { .. } | Self::GiveTurn { .. } => "the turn".to_owned(),
             Self::RestoreEtcd { name, .. } => format!("etcd member {name}"),
             Self::PlaceEtcd { .. } | Self::SetEtcdAside { .. } => "etcd's data".to_owned(),
             Self::FinishEtcdOrder { order } => order.clone(),
@@ -253,6 +267,17 @@ impl fmt::Display for Action {
             Self::PromoteMember { .. } => write!(f, "promote {object}"),
             Self::UpdateMember { peer_url, .. } => write!(f, "list {object} at {peer_url}"),
             Self::RemoveMember { why, .. } => write!(f, "remove {object}: {why}"),
+            Self::TakeTurn { turn, over } if renews(turn, over.as_ref()) => {
+                write!(f, "keep {object}, {}", turn.purpose)
+            }
+            Self::TakeTurn { turn, over } => {
+                write!(f, "take {object}, {}", turn.purpose)?;
+                match over {
+                    Some(seen) => write!(f, ": {} is no member any more", seen.turn.holder),
+                    None => Ok(()),
+                }
+            }
+            Self::GiveTurn { .. } => write!(f, "give {object} back"),
             Self::LeaveEtcd { .. } => write!(f, "take {object} out, by order"),
             Self::RestoreEtcd { order, from, .. } => {
                 let from = match from {

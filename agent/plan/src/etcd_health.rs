@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::membership::{Member, MemberId, quorum, voters};
 use crate::observed::Probe;
+use crate::turn::TurnSeen;
 
 /// What a member says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +45,8 @@ pub struct EtcdSeen {
     pub members: Vec<MemberSeen>,
     /// Whether something could be read by the quorum's word.
     pub read: Probe<()>,
+    /// Whose turn it is to be away.
+    pub turn: Probe<TurnSeen>,
 }
 
 /// One thing that is wrong.
@@ -142,8 +145,13 @@ impl EtcdSeen {
         findings
     }
 
-    /// What its size is worth. Nothing is wrong with it.
+    /// What its size is worth, and who of its machines may be away. Nothing is wrong with that.
     pub fn advice(&self) -> Vec<String> {
+        let held = self.turn.seen().map(|seen| seen.turn.held());
+        self.size().into_iter().chain(held).collect()
+    }
+
+    fn size(&self) -> Vec<String> {
         let (all, _) = voters(&self.listed());
         let outlive = all.saturating_sub(quorum(all));
         match all {

@@ -33,6 +33,7 @@ fn seen(rows: &[&str], read: bool) -> EtcdSeen {
         }
     };
     EtcdSeen {
+        turn: Probe::Absent,
         members: rows.iter().enumerate().map(member).collect(),
         read: match read {
             true => Probe::Seen(()),

@@ -15,5 +15,6 @@ pub mod order;
 pub mod recovery;
 pub mod render;
 pub mod stages;
+pub mod turn;
 pub mod verdict;
 pub mod yaml;

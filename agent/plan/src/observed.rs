@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::membership::{Member, Membership};
 use crate::order::EtcdOrder;
+use crate::turn::TurnSeen;
 
 /// The result of one probe. An unreachable peer is a value, not an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -135,19 +136,6 @@ pub enum Restored {
     InPlace,
 }
 
-/// Where this machine's member of etcd answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answers {
-    /// It does not, or was not asked.
-    #[default]
-    Nowhere,
-    /// At the machine's address.
-    Here,
-    /// On loopback alone: it listens at another address still.
-    Loopback,
-}
-
 /// One look at the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Observed {
@@ -171,8 +159,12 @@ pub struct Observed {
     pub membership: Probe<Membership>,
     /// etcd's members, as one with a vote lists them: `Absent` is that none is known.
     pub members: Probe<Vec<Member>>,
-    /// Where this machine's member answered when it was asked who the members are.
-    pub etcd_answers: Answers,
+    /// Whether this machine's member answers on loopback, and not at the machine's address.
+    pub etcd_astray: bool,
+    /// Whose turn it is to be away, by the word of that member: `Absent` is nobody's.
+    pub turn: Probe<TurnSeen>,
+    /// Whether this run of the agent carries out an order to go down.
+    pub going_down: bool,
     /// The last order about etcd, carried out or not.
     pub etcd_order: Probe<EtcdOrder>,
     /// How far that order's new data is.

@@ -32,6 +32,7 @@ fn survey(rows: &[(&str, bool)], read: bool) -> Survey {
         peer_url: "https://cp1:2380".to_owned(),
         own: None,
         etcd: EtcdSeen {
+            turn: Probe::Absent,
             members,
             read: match read {
                 true => Probe::Seen(()),

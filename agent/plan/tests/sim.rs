@@ -9,24 +9,27 @@
 //! in which nobody answered; agents killed before an effect, after it and while it is on its way; power,
 //! partitions, slow disks, clocks that jump; etcd's data, the ledger or both lost; a machine replaced
 //! under another name, another address or both, or set up by mistake under another's name. Orders:
-//! bootstrap, removal of dead members and by force of live ones, leave and discard, reboot with its
-//! guard, another document, another address with or without the last one, and whatever `status` says is
-//! next. Members find each other where the list has them: what they tell each other arrives as long as one
-//! of the two finds the other, as with etcd's own streams and posts.
+//! bootstrap, removal of dead members and by force of live ones, leave and discard, reboot and shutdown
+//! with their guard and a while before they are carried out, another document, another address with or
+//! without the last one, and whatever `status` says is next. Members find each other where the list has
+//! them: what they tell each other arrives as long as one of the two finds the other, as with etcd's own
+//! streams and posts.
 //!
-//! Never: two clusters; the quorum lost, or risked by one more member, by our own act on what is so; a
-//! member that begins anew; a member taken out whose data is there; a second learner asked for; a vote
-//! forgotten or remembered too soon; a learner, or another's member, listed elsewhere. In the end: every
-//! machine a voter that remembers it, is listed where it is, runs by the document accepted last and serves
-//! the API; nobody else a member; the order done.
+//! Never: two clusters; the quorum lost, or risked by one more member, by our own act on what is so; two
+//! machines away at once by our own act; a member that begins anew; a member taken out whose data is
+//! there; a second learner asked for; a vote forgotten or remembered too soon; a learner, or another's
+//! member, listed elsewhere. In the end: every machine a voter that remembers it, is listed where it is,
+//! runs by the document accepted last and serves the API; nobody else a member; the order done; nobody's
+//! turn.
 //!
 //! Not modelled, for decision 9 names them as what the planner alone cannot see to: bootstrap ordered on
-//! two machines before either has begun; two restarts or reboots decided at the same moment (a look is
-//! judged by what was so, and a changed manifest ends etcd at once); data discarded on two machines at
-//! once; a reboot while nobody answers the guard. Nor a cluster whose majority is lost for good; a
+//! two machines before either has begun; data discarded on two machines at once, or
+//! on one while another is taken out by force; a reboot, or a changed
+//! manifest, while nobody answers. Nor a cluster whose majority is lost for good; a
 //! founder's data alone lost while its order is open and it has not yet seen itself in the list, though
 //! others have joined; a founder taken out by force before it knows who it is; addresses of two machines
-//! changed at once.
+//! changed at once, or that of a learner whose ledger alone is lost; all others taken
+//! out by force before a member has heard of its vote.
 //!
 //! `SIM_SEED=n` runs one schedule, and prints it as short as it can be if it goes wrong. `SIM_COUNT=n`
 //! runs so many, from `SIM_FIRST` or from a seed that the clock gives.

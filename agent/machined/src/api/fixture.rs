@@ -17,6 +17,7 @@ use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
+use machine_plan::turn::Purpose;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -30,6 +31,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{EXPORTER_LABEL, EXPORTER_LENGTH};
 use super::{Audit, Credentials, Hands, Parts, ServiceState, TokenError, TokenSeen};
+use crate::going::GoingDown;
 use crate::journal::Journal;
 use crate::ledger::{Acceptance, Ledger, Mode};
 use crate::reconcile::Wake;
@@ -289,7 +291,7 @@ impl Hands for FakeHands {
         let gone = self.tokens.lock().unwrap().remove(&id);
         Box::pin(async { gone.map(drop).ok_or(TokenError::Unknown(id)) })
     }
-    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn may_go_down(&self, _: Purpose) -> BoxFuture<'_, Result<(), String>> {
         let needed = self.needed.lock().unwrap().clone();
         Box::pin(async { needed.map_or(Ok(()), Err) })
     }
@@ -313,6 +315,7 @@ pub(crate) struct Served {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) board: Arc<Board>,
     pub(crate) hands: Arc<FakeHands>,
+    pub(crate) going: GoingDown,
     pub(crate) front: Arc<super::Front>,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) stop: CancellationToken,
@@ -324,11 +327,13 @@ pub(crate) async fn served() -> Served {
     let (ledger, board) = (configured(directory.path()), Arc::new(Board::default()));
     let hands = Arc::new(FakeHands::default());
     let audit = Audit::new(&directory.path().join("audit.log"), Arc::clone(&board));
+    let going = GoingDown::default();
     let parts = Parts {
         ledger: Arc::clone(&ledger),
         board: Arc::clone(&board),
         wake: Wake::default(),
         hands: Arc::clone(&hands) as Arc<dyn Hands>,
+        going: going.clone(),
         audit,
         journal: Journal::default(),
     };
@@ -346,6 +351,7 @@ pub(crate) async fn served() -> Served {
         ledger,
         board,
         hands,
+        going,
         front,
         directory,
         stop,

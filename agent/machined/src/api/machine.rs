@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use machine_plan::turn::Purpose;
 use machined_proto::v1;
 use machined_proto::v1::machine_service_server::{MachineService, MachineServiceServer};
 use tokio::sync::Semaphore;
@@ -19,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::power::Down;
 use super::audit::Record;
 use super::{Parts, complete, config, convert, document, etcd, events, logs, peer_of};
 
@@ -239,7 +239,7 @@ impl MachineService for Machine {
                 this.afterwards(
                     "restart",
                     None,
-                    false,
+                    None,
                     async move { hands.restart(name).await },
                 );
             } else if let Err(why) = hands.restart(name).await {
@@ -402,7 +402,7 @@ impl MachineService for Machine {
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Answer<v1::RebootResponse> {
         let peer = peer_of(&request)?;
         let asked = request.get_ref();
-        self.go_down(Down::Reboot, &peer, asked.drain_seconds, asked.force)
+        self.go_down(Purpose::Reboot, &peer, asked.drain_seconds, asked.force)
             .await?;
         Ok(Response::new(v1::RebootResponse {}))
     }
@@ -413,7 +413,7 @@ impl MachineService for Machine {
     ) -> Answer<v1::ShutdownResponse> {
         let peer = peer_of(&request)?;
         let asked = request.get_ref();
-        self.go_down(Down::Shutdown, &peer, asked.drain_seconds, asked.force)
+        self.go_down(Purpose::Shutdown, &peer, asked.drain_seconds, asked.force)
             .await?;
         Ok(Response::new(v1::ShutdownResponse {}))
     }

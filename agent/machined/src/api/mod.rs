@@ -30,6 +30,7 @@ use futures_util::stream::BoxStream;
 use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
 use machine_plan::recovery::Survey;
+use machine_plan::turn::Purpose;
 use machined_proto::v1;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -45,6 +46,7 @@ pub use tls::{Credentials, Front, TlsError};
 pub use tokens::ca_hashes;
 pub use tokens::{TokenError, TokenSeen};
 
+use crate::going::GoingDown;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::reconcile::Wake;
@@ -92,9 +94,10 @@ pub trait Hands: Send + Sync {
     fn drain(&self, limit: Duration) -> BoxFuture<'_, ()>;
     /// Takes back what [`Hands::drain`] did: the machine stays up after all.
     fn stay(&self) -> BoxFuture<'_, Result<(), String>>;
-    /// Whether this machine may go down for a while. The error says why not, with the numbers: etcd's
-    /// quorum would not survive it.
-    fn may_go_down(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Whether this machine may go down for a while: then it has its turn, until it is well again or
+    /// stays. The error says why not: etcd's quorum would not survive it, with the numbers, or another
+    /// machine has its turn.
+    fn may_go_down(&self, how: Purpose) -> BoxFuture<'_, Result<(), String>>;
     /// etcd's members, as one with a vote lists them.
     fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
     /// Takes one out, whatever that costs.
@@ -144,6 +147,8 @@ pub struct Parts {
     pub wake: Wake,
     /// Effects.
     pub hands: Arc<dyn Hands>,
+    /// Told while the machine goes down.
+    pub going: GoingDown,
     /// Where mutating calls are written down.
     pub audit: Audit,
     /// Where logs come from.

@@ -353,6 +353,15 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
             .await
             .expect("it reboots");
         assert_eq!(*served.hands.done.lock().unwrap(), expected);
+        // Who stays gives its turn back, who goes keeps it to the end.
+        let settled = async {
+            while served.going.is_so() == stuck.is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), settled)
+            .await
+            .expect("it is known whether it goes down");
     }
     let served = served().await;
     *served.hands.needed.lock().unwrap() = Some("1 of 3 voters".to_owned());
@@ -361,6 +370,7 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
     let refused = client.reboot(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(served.audit().last().unwrap()["method"], "Reboot");
+    assert!(!served.going.is_so());
     let request = v1::ShutdownRequest {
         drain_seconds: 3601,
         force: false,

@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::disk::{self, Tree};
 use crate::api::fixture;
+use crate::going::GoingDown;
 use crate::ledger::{Entry, Ledger};
 use crate::node::systemd::tests::bench::{Behaviour, Bench};
 use crate::node::{Node, facts, routes};
@@ -218,7 +219,12 @@ impl Agent {
     pub(super) fn start(bench: &Bench) -> Self {
         let ledger = fixture::ledger(Path::new(STATE));
         Self {
-            node: Node::new(bench.systemd.clone(), Arc::clone(&ledger), Arc::default()),
+            node: Node::new(
+                bench.systemd.clone(),
+                Arc::clone(&ledger),
+                Arc::default(),
+                GoingDown::default(),
+            ),
             entry: ledger.current().unwrap(),
             ledger,
         }

@@ -81,6 +81,15 @@ pub(super) const CLUSTER: &Why = &Why {
     tests: &[KILLS, THREE],
 };
 
+pub(super) const TURN: &Why = &Why {
+    word: "the key",
+    text: "The turn is one key of etcd, and one transaction that changes it only where it is as it was seen, \
+           synced by a quorum before it is acknowledged; this machine keeps nothing of it, and the next look \
+           reads it by the quorum's word. So a power cut here is the agent's end and no more, and a request that \
+           arrives late changes nothing that was taken since.",
+    tests: &[],
+};
+
 pub(super) const NOBODY: &Why = &Why {
     word: "no rule",
     text: "No stage plans it today. systemd reads its unit files again as often as it is asked, and \

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use machine_config::EtcdRunAs;
 use machine_plan::desired::ETCD;
-use machine_plan::membership::Member;
+use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
+use machine_plan::turn::{Purpose, Stand, Turn, TurnSeen, stand};
 
 use super::Hands;
-use crate::api;
-use crate::node::etcd::cluster::{self, Cluster};
+use crate::node::etcd::cluster::{self, Asked, Cluster};
+use crate::node::etcd::member::HOME;
 use crate::node::kube::{Access, Kube};
 use crate::node::{self, endpoint, facts, files};
+use crate::status::now_ms;
 
 /// How long the cluster's API is asked who else is there.
 const OTHERS: Duration = Duration::from_secs(5);
+
+/// How often a turn is asked for again that changed between the question and the answer.
+const TRIES: usize = 3;
 
 impl Hands {
     /// Where this machine's member of etcd is, if it should have one: its address and peer URL.
@@ -29,7 +34,8 @@ impl Hands {
         here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
     }
 
-    /// Whether this machine's member is a unit, and the others can do without it for a moment.
+    /// Whether this machine's member is a unit, and the others can do without it for a moment. It takes
+    /// no turn for that, but none is another's.
     pub(super) async fn may_restart_etcd(&self) -> Result<(), String> {
         let entry = self.ledger.current();
         let unit = entry.is_some_and(|entry| {
@@ -37,9 +43,12 @@ impl Hands {
             config.role().is_control_plane() && config.etcd_run_as() == EtcdRunAs::Unit
         });
         match unit {
-            true => api::Hands::may_go_down(self)
-                .await
-                .map_err(|why| format!("cannot restart {ETCD}: {why}")),
+            true => match self.own_word().await {
+                Some((own, members, turn)) => may_be_missed(own, &members, &turn)
+                    .map(drop)
+                    .map_err(|why| format!("cannot restart {ETCD}: {why}")),
+                None => Ok(()),
+            },
             false => Err(format!(
                 "cannot restart {ETCD}: no member of etcd is a unit here"
             )),
@@ -93,6 +102,62 @@ impl Hands {
         self.listed(self.others().await?).await
     }
 
+    // Which member this machine's is, and what that says, wherever it listens by now. One that does not
+    // answer is missed already; so is one that there is not.
+    async fn own_word(&self) -> Option<(MemberId, Vec<Member>, Probe<TurnSeen>)> {
+        let (_, own_url) = self.own_member()?;
+        let Asked { members, turn, .. } = Cluster::default().ask(&self.home()).await;
+        let Probe::Seen(members) = members else {
+            return None;
+        };
+        let joined = self.ledger.membership().ok().flatten();
+        let here = |m: &&Member| match &joined {
+            Some(joined) => m.id == joined.id,
+            None => m.peer_urls.contains(&own_url),
+        };
+        let own = members.iter().find(here)?.id;
+        Some((own, members, turn))
+    }
+
+    fn home(&self) -> BTreeSet<IpAddr> {
+        let own = self.own_member().map(|(own, _)| own);
+        own.into_iter().chain(HOME).collect()
+    }
+
+    /// Takes this machine's turn, or says why it may not be away.
+    pub(super) async fn may_be_away(&self, purpose: Purpose) -> Result<(), String> {
+        let ordered = now_ms();
+        for _ in 0..TRIES {
+            let Some((own, members, turn)) = self.own_word().await else {
+                return Ok(());
+            };
+            let over = match may_be_missed(own, &members, &turn)? {
+                Stand::Ours(seen) => Some(seen),
+                Stand::Free(left) => left,
+                _ => return Ok(()),
+            };
+            let here = members.iter().find(|m| m.id == own);
+            let turn = Turn {
+                version: Turn::VERSION,
+                holder: here.map_or("", Member::shown).to_owned(),
+                member: own,
+                purpose,
+                boot: crate::boot::boot_id(),
+                since: ordered / 1000,
+                order: Some(format!("{}-{ordered}", purpose.word())),
+            };
+            match Cluster::default().try_turn(&self.home(), &turn, over).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    let why = crate::api::chain(&error);
+                    return Err(format!("{why}; --force goes without it"));
+                }
+            }
+        }
+        Err("cannot take the turn: other machines take it again and again".to_owned())
+    }
+
     pub(super) async fn looked_over(&self) -> Result<Survey, String> {
         let mut at = self.voters()?;
         at.extend(self.others().await?);
@@ -119,5 +184,27 @@ impl Hands {
             endpoint_answers,
             founding: self.ledger.founding(),
         })
+    }
+}
+
+/// Where this machine stands, unless the others could not do without it or it is another's turn.
+fn may_be_missed<'a>(
+    own: MemberId,
+    members: &[Member],
+    turn: &'a Probe<TurnSeen>,
+) -> Result<Stand<'a>, String> {
+    if let Some(why) = absence_refused(members, own) {
+        return Err(why);
+    }
+    match stand(members, own, turn) {
+        Stand::Held(turn) => Err(format!(
+            "{}. {}; --force does not wait for it",
+            turn.held(),
+            turn.next_step()
+        )),
+        Stand::Unknown(why) => Err(format!(
+            "cannot tell whose turn it is: {why}; --force does not ask"
+        )),
+        stand => Ok(stand),
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod cluster;
 pub mod data;
-mod member;
+pub(crate) mod member;
 #[cfg(test)]
 mod unit;
 

@@ -48,6 +48,7 @@ pub use kubelet::kubelet;
 pub use leaf_fitness::Why;
 pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf};
 pub use marks::{NodeMarks, node_marks};
+pub(crate) use objects::rfc3339;
 pub use objects::{
     BootstrapToken, ManifestError, TOKEN_LIFETIME, TOKEN_TYPE, TOKEN_USAGES, TokenFault,
     cluster_objects, is_token_id, join_command, token_object, user_objects,

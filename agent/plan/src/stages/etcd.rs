@@ -4,16 +4,19 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use super::etcd_address::{away, begun, lost, moved};
+use super::etcd_address::{away, begun, lost, moved, there};
 use super::etcd_start::{go_on, runs, start, told};
-use super::{Look, etcd_order};
+use super::{Look, etcd_order, turn};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::{
     Member, MemberId, Membership, addition_refused, in_sync, removal_refused, restart_refused,
 };
-use crate::observed::{Answers, Probe};
+use crate::observed::Probe;
+use crate::turn::Purpose;
 use crate::verdict::Verdict;
+
+const NOT_RESTARTED: &str = "etcd is not restarted with what is new";
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let Some(manifest) = &look.desired.etcd else {
@@ -231,7 +234,17 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
     };
     let mut right = desired.etcd_begun.iter().chain([manifest]);
     let with = right.find(|file| told(look, file));
-    if with.is_none() && runs(look, manifest) {
+    let restarts = with.is_none() && runs(look, manifest);
+    let moves = members
+        .zip(own)
+        .and_then(|(all, own)| moved(look, all, own));
+    if let Some(Verdict::Act { actions }) = &moves
+        && restarts
+        && own.is_some_and(|own| there(look, own))
+    {
+        return Verdict::act(actions.clone());
+    }
+    if restarts {
         // A machine whose address is away for a moment has not changed its mind.
         if away(&desired.etcd_peer_url) {
             return Verdict::wait("this machine has no address yet: etcd goes on with its last");
@@ -245,34 +258,23 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         if refused.is_some() && own.is_some_and(|own| lost(look, own)) {
             return go_on(look);
         }
-        // One that listens where it is to be is listed there without a restart.
-        if refused.is_some()
-            && observed.etcd_answers == Answers::Here
-            && let Some(moves) = members
-                .zip(own)
-                .and_then(|(all, own)| moved(look, all, own))
-        {
-            return moves;
-        }
         if let Some(why) = refused {
-            return voter.map_or_else(
-                || Verdict::wait(format!("etcd is not restarted with what is new: {why}")),
-                keep,
-            );
+            return voter.map_or_else(|| Verdict::wait(format!("{NOT_RESTARTED}: {why}")), keep);
         }
-    }
-    if let Some(moves) = members
-        .zip(own)
-        .and_then(|(all, own)| moved(look, all, own))
-    {
-        return moves;
     }
     let Some(file) = with else {
-        return match (go_on(look), voter) {
+        let verdict = match (moves.unwrap_or_else(|| go_on(look)), restarts) {
+            (Verdict::Act { actions }, true) => in_turn(look, own, actions),
+            (other, _) => other,
+        };
+        return match (verdict, voter) {
             (Verdict::Blocked { .. }, Some(membership)) => keep(membership),
             (verdict, _) => verdict,
         };
     };
+    if let Some(moves) = moves {
+        return moves;
+    }
     if let Some(membership) = voter {
         return keep(membership);
     }
@@ -291,6 +293,16 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
             }
             _ => Verdict::wait("no other member of etcd's cluster is known"),
         },
+    }
+}
+
+/// What restarts a member that runs, or is followed by that: in this machine's turn. One that the others
+/// do not find any more does not wait for it, as it does not wait for them.
+fn in_turn(look: &Look<'_>, own: Option<&Member>, actions: Vec<Action>) -> Verdict {
+    match turn::before(look, Purpose::RestartEtcd, None, NOT_RESTARTED) {
+        Ok(first) => Verdict::act([first, actions].concat()),
+        Err(_) if own.is_some_and(|own| lost(look, own)) => Verdict::act(actions),
+        Err(other) => other,
     }
 }
 

@@ -4,7 +4,6 @@ use super::Look;
 use super::etcd::{find, promotion};
 use crate::action::Action;
 use crate::membership::{Member, address_of};
-use crate::observed::Answers;
 use crate::verdict::Verdict;
 
 /// This machine's member in the list.
@@ -37,7 +36,13 @@ pub(super) fn away(peer_url: &str) -> bool {
 pub(super) fn lost(look: &Look<'_>, own: &Member) -> bool {
     let told = own.peer_urls.contains(&look.desired.etcd_peer_url);
     let there = |ip| look.observed.addresses.contains(&ip);
-    look.observed.etcd_answers == Answers::Loopback && (told || !own.address().is_some_and(there))
+    look.observed.etcd_astray && (told || !own.address().is_some_and(there))
+}
+
+/// Whether its member answers at its address of now. To be listed there is all it needs, whatever else
+/// is new, and takes it from nobody: others that could not do without it find it by that.
+pub(super) fn there(look: &Look<'_>, own: &Member) -> bool {
+    !look.observed.etcd_astray && own.answers()
 }
 
 /// The cluster looks for this machine's member where it is no more, or soon will be: it is told before

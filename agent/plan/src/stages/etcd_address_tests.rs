@@ -1,10 +1,11 @@
 use super::super::etcd::tests::{desired_at, members, said};
 use crate::membership::{MemberId, Membership};
-use crate::observed::Answers::{Here, Loopback};
 use crate::observed::{FileSeen, Observed, Probe};
 use crate::stages::{Stage, verdict};
+use crate::turn::{Purpose, Turn, TurnSeen};
 
 const HERE: &str = "192.0.2.9";
+const WAITS: &str = "etcd is not restarted with what is new: without own";
 
 /// What of etcd's manifest is there.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,21 @@ enum File {
     Changed,
 }
 use File::{Changed, None as No, Right};
+
+fn turn(member: u64) -> TurnSeen {
+    TurnSeen {
+        turn: Turn {
+            version: Turn::VERSION,
+            holder: "cp".to_owned(),
+            member: MemberId(member),
+            purpose: Purpose::RestartEtcd,
+            boot: "now".to_owned(),
+            since: 0,
+            order: None,
+        },
+        revision: 7,
+    }
+}
 
 /// What the stage says of a member that has begun: `voter` as it remembers, or `None` where it does not.
 fn told(address: &str, voter: Option<bool>, file: File, rows: &[&str]) -> String {
@@ -38,6 +54,11 @@ fn told(address: &str, voter: Option<bool>, file: File, rows: &[&str]) -> String
         boot: "now".to_owned(),
         membership: joined.map_or(Probe::Absent, Probe::Seen),
         members: Probe::Seen(listed),
+        turn: Probe::Seen(turn(0xa)),
+        etcd_astray: matches!(file, Changed),
+        addresses: ["192.0.2.5", "192.0.2.9"]
+            .map(|ip| ip.parse().unwrap())
+            .into(),
         files: [(right.path.clone(), seen)].into(),
         ..Observed::default()
     };
@@ -47,40 +68,45 @@ fn told(address: &str, voter: Option<bool>, file: File, rows: &[&str]) -> String
 #[test]
 fn the_others_are_told_where_a_voter_is_before_it_is_restarted_there() {
     let listed = "list etcd member own (a) at https://192.0.2.9:2380";
+    let kept = "keep the turn, to restart etcd, list etcd member own (a) at https://192.0.2.9:2380";
     let refused = "etcd is not restarted with what is new: without own only";
     for (file, rows, expected) in [
         (
             Changed,
-            &["a own old 100", "b cp2 b 100", "c cp3 c 100"][..],
-            listed,
+            &["a own 192.0.2.5 100", "b cp2 b 100", "c cp3 c 100"][..],
+            kept,
         ),
         // Its old address is gone already, and it does not answer.
         (
             Changed,
-            &["a own old -", "b cp2 b 100", "c cp3 c 100"],
-            listed,
+            &["a own 192.0.2.5 -", "b cp2 b 100", "c cp3 c 100"],
+            kept,
         ),
-        (Changed, &["a own old 100"], listed),
+        (Changed, &["a own 192.0.2.5 100"], listed),
         // Each of two is the quorum: while both answer.
-        (Changed, &["a own old 100", "b cp2 b 100"], listed),
-        (Changed, &["a own old 100", "b cp2 b -"], refused),
+        (Changed, &["a own 192.0.2.5 100", "b cp2 b 100"], kept),
+        (Changed, &["a own 192.0.2.5 100", "b cp2 b -"], refused),
         (
             Changed,
-            &["a own old 100", "b cp2 b 100", "c cp3 c -"],
+            &["a own 192.0.2.5 100", "b cp2 b 100", "c cp3 c -"],
             refused,
         ),
         // A new boot: it does not run. Or it has begun there because nobody had answered.
-        (No, &["a own old -", "b cp2 b 100", "c cp3 c 100"], listed),
+        (
+            No,
+            &["a own 192.0.2.5 -", "b cp2 b 100", "c cp3 c 100"],
+            listed,
+        ),
         (
             Right,
-            &["a own old 100", "b cp2 b 100", "c cp3 c -"],
+            &["a own 192.0.2.5 100", "b cp2 b 100", "c cp3 c -"],
             listed,
         ),
         // Told, and cut short.
         (
             Changed,
             &["a own own 100", "b cp2 b 100", "c cp3 c 100"],
-            "write /etc/kubernetes/manifests/etcd.yaml",
+            "keep the turn, to restart etcd, write /etc/kubernetes/manifests/etcd.yaml",
         ),
         (
             Right,
@@ -89,7 +115,7 @@ fn the_others_are_told_where_a_voter_is_before_it_is_restarted_there() {
         ),
         (
             Changed,
-            &["a own old 100", "b cp2 own 100", "c cp3 c 100"],
+            &["a own 192.0.2.5 100", "b cp2 own 100", "c cp3 c 100"],
             "this machine's address https://192.0.2.9:2380 is that of member cp2 / give this machine \
              another address; or if cp2 is gone: machinectl etcd remove b",
         ),
@@ -98,29 +124,52 @@ fn the_others_are_told_where_a_voter_is_before_it_is_restarted_there() {
         assert!(said.starts_with(expected), "{file:?} {rows:?}: {said}");
     }
     // The first, which does not know its number yet.
-    assert_eq!(told(HERE, None, Changed, &["a own old 100"]), listed);
+    assert_eq!(told(HERE, None, Changed, &["a own 192.0.2.5 100"]), listed);
 }
 
 #[test]
 fn one_that_the_others_do_not_find_waits_for_nobody() {
-    let rows = |own: &str| members(&[own, "b cp2 b 100", "c cp3 c -"]);
-    let refused = "etcd is not restarted with what is new";
-    for (own, answers, address, expected) in [
+    let rows = |own: &str, third: &str| members(&[own, "b cp2 b 100", third]);
+    let (silent, answers) = ("c cp3 c -", "c cp3 c 100");
+    for (own, third, astray, address, expected) in [
         // Found at its last address: the others need it.
-        ("a own 192.0.2.5 100", Loopback, "192.0.2.5", refused),
-        // The machine has that no more, or the list has the next one already.
-        ("a own 192.0.2.5 100", Loopback, HERE, "write /etc"),
-        ("a own own 100", Loopback, HERE, "write /etc"),
-        // Another change than of its address, and one of both of which the first is done.
-        ("a own own 100", Here, HERE, refused),
+        ("a own 192.0.2.5 100", silent, true, "192.0.2.5", WAITS),
         (
             "a own 192.0.2.5 100",
-            Here,
-            HERE,
+            answers,
+            true,
+            "192.0.2.5",
+            "etcd is not restarted with what is new: cp has the turn",
+        ),
+        // The machine has that no more, or the list has the next one already.
+        (
+            "a own 192.0.2.5 100",
+            silent,
+            true,
+            "192.0.2.9",
+            "write /etc",
+        ),
+        (
+            "a own 192.0.2.5 100",
+            answers,
+            true,
+            "192.0.2.9",
             "list etcd member own (a)",
         ),
+        ("a own own 100", silent, true, "192.0.2.9", "write /etc"),
+        ("a own own 100", answers, true, "192.0.2.9", "write /etc"),
+        // It listens at its new address already: that is told, and what else is new waits.
+        (
+            "a own 192.0.2.5 100",
+            silent,
+            false,
+            "192.0.2.9",
+            "list etcd member own (a)",
+        ),
+        // Another change than of its address.
+        ("a own own 100", silent, false, "192.0.2.9", WAITS),
     ] {
-        let listed = rows(own);
+        let listed = rows(own, third);
         let joined = Membership::of(&listed, MemberId(0xa), "own", true);
         let desired = desired_at(HERE, Some(&joined));
         let right = desired.etcd_begun.last().unwrap();
@@ -132,13 +181,17 @@ fn one_that_the_others_do_not_find_waits_for_nobody() {
             etcd_data: Probe::Seen(()),
             membership: Probe::Seen(joined),
             members: Probe::Seen(listed),
+            turn: Probe::Seen(turn(0xc)),
             files: [(right.path.clone(), Probe::Seen(seen))].into(),
             addresses: vec![address.parse().unwrap()],
-            etcd_answers: answers,
+            etcd_astray: astray,
             ..Observed::default()
         };
         let said = said(&verdict(Stage::Etcd, &desired, &observed, 0).unwrap());
-        assert!(said.starts_with(expected), "{own} {answers:?}: {said}");
+        assert!(
+            said.starts_with(expected),
+            "{own} {third} {astray} {address}: {said}"
+        );
     }
 }
 

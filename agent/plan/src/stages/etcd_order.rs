@@ -2,12 +2,13 @@
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
 use super::etcd_address::own;
-use super::{Look, etcd_start};
+use super::{Look, etcd_start, turn};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::membership::removal_refused;
 use crate::observed::{Probe, Restored};
 use crate::order::{EtcdOrder, EtcdVerb, Source};
+use crate::turn::Purpose;
 use crate::verdict::Verdict;
 
 /// The verdict, where an order has something to say.
@@ -75,10 +76,21 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
                     desired.hostname
                 ),
             ),
-            None => Verdict::act(vec![Action::LeaveEtcd {
-                id: own.id,
-                name: own.shown().to_owned(),
-            }]),
+            None => match turn::before(
+                look,
+                Purpose::Leave,
+                Some(&order.id),
+                "cannot leave etcd yet",
+            ) {
+                Ok(mut actions) => {
+                    actions.push(Action::LeaveEtcd {
+                        id: own.id,
+                        name: own.shown().to_owned(),
+                    });
+                    Verdict::act(actions)
+                }
+                Err(verdict) => verdict,
+            },
         },
     }
 }

@@ -4,6 +4,7 @@ use crate::facts::HostFacts;
 use crate::membership::{Member, MemberId, Membership};
 use crate::observed::{FileSeen, Observed, Restored};
 use crate::stages::{Stage, verdict};
+use crate::turn::TurnSeen;
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -177,7 +178,22 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
         said(&seen).starts_with("cannot leave etcd: without own there are 2 voters of which 1")
     );
     seen.members = Probe::Seen(three(true));
-    assert_eq!(said(&seen), "take etcd member own (1) out, by order");
+    let take = verdict(Stage::Etcd, &desired(), &seen, 0).unwrap();
+    let Verdict::Act { actions } = take else {
+        panic!("{take:?}")
+    };
+    let [Action::TakeTurn { turn, over: None }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(turn.order.as_deref(), Some("leave-7"));
+    seen.turn = Probe::Seen(TurnSeen {
+        turn: turn.clone(),
+        revision: 7,
+    });
+    assert_eq!(
+        said(&seen),
+        "keep the turn, to leave etcd, take etcd member own (1) out, by order"
+    );
     seen.members = Probe::Seen(three(true).split_off(1));
     done(&mut seen);
     (seen.api_server, seen.etcd_runs) = (Probe::Absent, Probe::Absent);

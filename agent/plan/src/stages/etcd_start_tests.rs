@@ -6,6 +6,7 @@ use crate::membership::{Member, MemberId, Membership};
 use crate::observed::{FileSeen, Observed, Restored, UnitSeen};
 use crate::order::{EtcdOrder, EtcdVerb, Source};
 use crate::stages::{Stage, verdict};
+use crate::turn::{Purpose, Turn, TurnSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -238,14 +239,33 @@ fn what_is_new_restarts_a_member_only_while_the_others_can_do_without_it() {
         ..observed
     };
     let runs = |inputs| state("active", "running", inputs);
-    for (members, file, unit, expected) in [
-        (three([true; 3]), begun, runs(Some(&right)), "Settled"),
-        (three([true; 3]), &other, runs(Some("other")), NEW),
+    let turn = |member| TurnSeen {
+        turn: Turn {
+            version: Turn::VERSION,
+            holder: format!("cp{member}"),
+            member: MemberId(member),
+            purpose: Purpose::RestartEtcd,
+            boot: "now".to_owned(),
+            since: 0,
+            order: None,
+        },
+        revision: 7,
+    };
+    for (members, file, unit, expected, restarts) in [
+        (
+            three([true; 3]),
+            begun,
+            runs(Some(&right)),
+            "Settled",
+            false,
+        ),
+        (three([true; 3]), &other, runs(Some("other")), NEW, true),
         (
             three([true, true, false]),
             &other,
             runs(Some("other")),
             "etcd is not restarted with what is new",
+            false,
         ),
         // The file is there, and the unit was not told of it.
         (
@@ -253,12 +273,14 @@ fn what_is_new_restarts_a_member_only_while_the_others_can_do_without_it() {
             begun,
             runs(Some("other")),
             "etcd is not restarted with what is new",
+            false,
         ),
         (
             three([true; 3]),
             begun,
             runs(Some("other")),
             "restart etcd.service",
+            true,
         ),
         // What does not run is missed already.
         (
@@ -266,6 +288,7 @@ fn what_is_new_restarts_a_member_only_while_the_others_can_do_without_it() {
             &other,
             state("inactive", "dead", None),
             NEW,
+            false,
         ),
         // After a power cut of all at once nobody can ask anybody.
         (
@@ -273,17 +296,30 @@ fn what_is_new_restarts_a_member_only_while_the_others_can_do_without_it() {
             &other,
             state("inactive", "dead", None),
             NEW,
+            false,
         ),
         (
             three([false, true, true]),
             begun,
             state("failed", "failed", Some(&right)),
             "start etcd.service",
+            false,
         ),
     ] {
-        let observed = member(members, seen(file, unit));
-        let said = said(&desired, &observed);
-        assert!(said.starts_with(expected), "{expected}: {said}");
+        let mut observed = member(members, seen(file, unit));
+        observed.turn = Probe::Seen(turn(0));
+        let its = said(&desired, &observed);
+        let does = its.strip_prefix("keep the turn, to restart etcd, ");
+        assert_eq!(does.is_some(), restarts, "{its}");
+        let does = does.unwrap_or(&its);
+        assert!(does.starts_with(expected), "{expected}: {its}");
+        // In another's turn nothing restarts what runs; what does not run is started.
+        observed.turn = Probe::Seen(turn(1));
+        let waits = said(&desired, &observed);
+        match restarts {
+            true => assert!(waits.contains("cp1 has the turn"), "{waits}"),
+            false => assert!(waits.starts_with(expected), "{expected}: {waits}"),
+        }
     }
     // A manager that does not answer is no reason to restart anything.
     let mut silent = member(three([true; 3]), seen(begun, UnitSeen::default()));

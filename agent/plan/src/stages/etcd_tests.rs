@@ -367,11 +367,11 @@ fn once_it_has_begun_it_is_told_nothing_that_could_begin_again() {
             &three[..1],
             "write /etc/kubernetes/manifests/etcd.yaml",
         ),
-        // Either of two is the quorum: it waits only for both to answer.
+        // Either of two is the quorum: it waits only for both to answer, and for its turn.
         (
             seen("other".to_owned()),
             &["a own own 100", "b cp2 b 100"],
-            "write /etc/kubernetes/manifests/etcd.yaml",
+            "take the turn, to restart etcd",
         ),
         (
             seen("other".to_owned()),

@@ -14,6 +14,7 @@ mod pods;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod units;
 
 use serde::Serialize;
@@ -60,6 +61,8 @@ pub enum Stage {
     Routes,
     /// Other machines' members of etcd.
     Members,
+    /// The end of this machine's turn to be away.
+    Turn,
 }
 
 impl Stage {
@@ -82,6 +85,7 @@ impl Stage {
             Self::Ready => "ready",
             Self::Routes => "routes",
             Self::Members => "members",
+            Self::Turn => "turn",
         }
     }
 }
@@ -99,7 +103,7 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 16] = [
+const TABLE: [(Stage, &[Stage], Rule); 17] = [
     (Stage::Host, &[], host::plan),
     // After the host: its rules name the subnets of the node's address.
     (Stage::Firewall, &[Stage::Host], firewall::plan),
@@ -135,6 +139,8 @@ const TABLE: [(Stage, &[Stage], Rule); 16] = [
     (Stage::Routes, &[Stage::Network], routes::plan),
     // Another machine's business, helped with where its own agent is away.
     (Stage::Members, &[Stage::Etcd], etcd::others),
+    // It asks by itself for what it needs, where there is a turn to end.
+    (Stage::Turn, &[], turn::plan),
 ];
 
 /// One verdict per stage. Pure and total: the same look gives the same plan.

@@ -126,6 +126,8 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::RemoveMember { .. }
         | Action::KeepControlPlanes { .. }
         | Action::UpdateMember { .. }
+        | Action::TakeTurn { .. }
+        | Action::GiveTurn { .. }
         | Action::LeaveEtcd { .. }
         | Action::RestoreEtcd { .. }
         | Action::PlaceEtcd { .. }

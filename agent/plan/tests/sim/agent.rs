@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use machine_plan::action::Action;
 use machine_plan::desired::ETCD;
 use machine_plan::membership::{Member, Membership};
-use machine_plan::observed::{Answers, Observed, Probe, UnitSeen};
+use machine_plan::observed::{Observed, Probe, UnitSeen};
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
+use machine_plan::turn::{TurnSeen, renews};
 use machine_plan::verdict::Verdict;
 
 use crate::etcd::{Entry, LOG};
@@ -20,7 +21,7 @@ impl World {
     /// The first half of a look: who the members are.
     pub(crate) fn ask(&mut self, at: usize) {
         if self.machines[at].power {
-            self.machines[at].asked = Some(self.members(at));
+            self.machines[at].asked = Some(self.asked(at));
         }
     }
 
@@ -32,12 +33,15 @@ impl World {
         }
         let before = self.machines[at].asked.take();
         let whole = before.is_none() && !blind;
-        let members = match blind {
-            true => Probe::Unreadable(String::new()),
-            false => before.unwrap_or_else(|| self.members(at)),
+        let (members, turn) = match blind {
+            true => (
+                Probe::Unreadable(String::new()),
+                Probe::Unreadable(String::new()),
+            ),
+            false => before.unwrap_or_else(|| self.asked(at)),
         };
         let wish = self.machines[at].wish();
-        let observed = self.observe(at, members);
+        let observed = self.observe(at, members, turn);
         let machine = &mut self.machines[at];
         let judge = |stage| verdict(stage, &wish.desired, &observed, machine.now);
         let mut actions = Vec::new();
@@ -48,35 +52,58 @@ impl World {
             Verdict::Held { .. } => {}
             // Those that need this one, and act at once.
             Verdict::Settled => {
-                let others = [Stage::ControlPlane, Stage::Members, Stage::Cluster];
+                let others = [
+                    Stage::ControlPlane,
+                    Stage::Members,
+                    Stage::Cluster,
+                    Stage::Turn,
+                ];
                 let api = observed.api_server == Probe::Seen(());
                 let may =
                     |stage: &Stage| *stage != Stage::Cluster || (api && observed.bootstrap_ordered);
                 for stage in others.into_iter().filter(may) {
-                    if let Some(Verdict::Act { actions: more }) = judge(stage) {
-                        actions.extend(more);
+                    match judge(stage) {
+                        Some(Verdict::Act { actions: more }) => actions.extend(more),
+                        Some(Verdict::Blocked { next_step, .. }) if next_step.is_some() => {
+                            machine.next_step = next_step;
+                        }
+                        _ => {}
                     }
                 }
             }
         }
-        machine.seen = Some(Seen { actions, whole });
+        machine.seen = Some(Seen {
+            actions,
+            whole,
+            answered: observed.members.seen().is_some(),
+            listens: observed.api_server != Probe::Absent,
+        });
     }
 
     /// Looks and acts. Where it is killed at some effect, the rest is lost.
     pub(crate) fn turn(&mut self, at: usize, blind: bool, killed: Option<(u8, Death)>) {
         self.look(at, blind);
         self.carry_out(at, true, killed);
+        // An order to go down goes with the agent that carries it out.
+        if killed.is_some() {
+            self.machines[at].going = None;
+        }
     }
 
     /// Acts on what it has seen. Where that was not `now`, it may be true no more.
     pub(crate) fn carry_out(&mut self, at: usize, now: bool, killed: Option<(u8, Death)>) {
-        let Some(Seen { actions, whole }) = self.machines[at].seen.take() else {
+        let Some(seen) = self.machines[at].seen.take() else {
             return;
         };
+        let actions = &seen.actions;
         for (index, action) in actions.iter().enumerate() {
             self.told(|| format!("    m{at}: {action}"));
-            // What it saw is what is only until its own first effect.
-            self.judge(at, action, now && whole && index == 0);
+            // What it saw is what is only until its own first effect, but for its turn.
+            let turn = |a: &Action| matches!(a, Action::TakeTurn { .. });
+            let fresh = now && seen.whole && actions[..index].iter().all(turn);
+            let guarded = actions[..index].iter().any(turn);
+            self.judge(at, action, fresh);
+            self.judge_turn(at, action, &seen, fresh || guarded);
             match killed.filter(|(when, _)| usize::from(*when) == index) {
                 None if self.act(at, action, true) => {}
                 None | Some((_, Death::Before)) => return,
@@ -103,12 +130,25 @@ impl World {
                     | Action::UpdateMember { .. }
                     | Action::RemoveMember { .. }
                     | Action::LeaveEtcd { .. }
+                    | Action::TakeTurn { .. }
+                    | Action::GiveTurn { .. }
             )
         });
         if let Some(action) = of_cluster {
             self.told(|| format!("    m{at}: {action} arrives"));
             self.act(at, &action, false);
         }
+    }
+
+    /// The members, and whose turn it is by the same word.
+    fn asked(&self, at: usize) -> (Probe<Vec<Member>>, Probe<TurnSeen>) {
+        let members = self.members(at);
+        let turn = match &members {
+            Probe::Seen(_) => self.cluster.whose_turn(),
+            Probe::Absent => Probe::Absent,
+            Probe::Unreadable(why) => Probe::Unreadable(why.clone()),
+        };
+        (members, turn)
     }
 
     // Whom to ask is the adapter's rule: machined's `Whom`.
@@ -168,7 +208,12 @@ impl World {
         heard.then(|| self.listed(at))
     }
 
-    fn observe(&mut self, at: usize, members: Probe<Vec<Member>>) -> Observed {
+    fn observe(
+        &mut self,
+        at: usize,
+        members: Probe<Vec<Member>>,
+        turn: Probe<TurnSeen>,
+    ) -> Observed {
         let answers = self.answers(at);
         let machine = &mut self.machines[at];
         let wish = machine.wish();
@@ -192,22 +237,20 @@ impl World {
         let seen = (ETCD.to_owned(), Probe::Seen(seen));
         let own = [Some(machine.identity.address), machine.former];
         let address = |of: u8| IpAddr::from([192, 0, 2, of + 1]);
-        let etcd_answers = match machine.listens == peer_url(machine) {
-            _ if !answers => Answers::Nowhere,
-            true => Answers::Here,
-            false => Answers::Loopback,
-        };
+        let etcd_astray = answers && machine.listens != peer_url(machine);
         Observed {
             units: unit.then_some(seen).into_iter().collect(),
             boot: machine.boot.to_string(),
             addresses: own.into_iter().flatten().map(address).collect(),
-            etcd_answers,
+            etcd_astray,
             etcd_data: probe(machine.data.map(|_| ())),
             membership: machine
                 .membership
                 .clone()
                 .map_or(Probe::Absent, Probe::Seen),
             members,
+            turn,
+            going_down: machine.going.is_some(),
             bootstrap_ordered: machine.order == Order::Ordered,
             bootstrap_done: machine.order == Order::Done,
             api_server: match machine.api {
@@ -288,6 +331,19 @@ impl World {
             }
             Action::RemoveMember { id, .. } | Action::LeaveEtcd { id, .. } => {
                 self.take_out(at, *id)
+            }
+            Action::TakeTurn { turn, over } => {
+                // Who loses its own does not go on; who only wanted one looks again.
+                self.open(at)
+                    && (self.cluster.take_turn(turn, over.as_ref()) || !renews(turn, over.as_ref()))
+            }
+            Action::GiveTurn { seen } => {
+                let open = self.open(at);
+                if open && self.cluster.turn.as_ref() == Some(seen) {
+                    self.cluster.turn = None;
+                    self.machines[at].away = false;
+                }
+                open
             }
             Action::RemoveFile { path } => self.remove_file(at, path),
             Action::RestartUnit { inputs, .. } | Action::StartUnit { inputs, .. } => {

@@ -2,6 +2,7 @@
 
 use machine_plan::membership::{Member, MemberId, quorum};
 use machine_plan::observed::Probe;
+use machine_plan::turn::{Turn, TurnSeen};
 
 use crate::machine::{Process, Told};
 use crate::world::World;
@@ -11,6 +12,9 @@ pub(crate) const LOG: u64 = 100;
 
 /// How much of it comes in a tick.
 const PACE: u64 = 35;
+
+/// Seconds that a tick takes.
+const TICK: i64 = 15;
 
 /// One member as the cluster's own data has it, and its log.
 #[derive(Clone)]
@@ -29,6 +33,10 @@ pub(crate) struct Cluster {
     pub(crate) begun: u8,
     /// Ids that were given.
     pub(crate) ids: u64,
+    /// Whose turn it is.
+    pub(crate) turn: Option<TurnSeen>,
+    /// How often that has changed.
+    pub(crate) revision: i64,
 }
 
 impl Cluster {
@@ -69,6 +77,24 @@ impl Cluster {
 
     pub(crate) fn learner(&self) -> Option<&Entry> {
         self.members.iter().find(|e| e.member.learner)
+    }
+
+    pub(crate) fn whose_turn(&self) -> Probe<TurnSeen> {
+        self.turn.clone().map_or(Probe::Absent, Probe::Seen)
+    }
+
+    /// Whether it is the taker's now: only in the place of what was seen.
+    pub(crate) fn take_turn(&mut self, turn: &Turn, over: Option<&TurnSeen>) -> bool {
+        let there = self.turn.as_ref();
+        if there.map(|seen| seen.revision) != over.map(|seen| seen.revision) {
+            return there.is_some_and(|seen| seen.turn == *turn);
+        }
+        self.revision += 1;
+        self.turn = Some(TurnSeen {
+            turn: turn.clone(),
+            revision: self.revision,
+        });
+        true
     }
 
     /// A new member that was not heard of yet.
@@ -180,6 +206,8 @@ impl World {
 
     /// kubelet starts what has a manifest; etcd begins, goes on, or catches up.
     pub(crate) fn tick(&mut self, at: usize) {
+        self.machines[at].now += TICK;
+        self.goes_down(at);
         let machine = &mut self.machines[at];
         if !machine.power {
             return;

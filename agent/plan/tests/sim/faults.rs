@@ -1,6 +1,6 @@
 //! What fails, and what is lost.
 
-use machine_plan::membership::{MemberId, Membership, quorum};
+use machine_plan::membership::{MemberId, quorum};
 
 use crate::etcd::Cluster;
 use crate::machine::{Machine, Order, Process, Told};
@@ -36,7 +36,12 @@ impl World {
     /// joins a cluster that is dead, and taking one back from a copy is not tried here. Whether it was
     /// lost.
     pub(crate) fn lose(&mut self, at: usize, what: Lost) -> bool {
-        let removed = |id| self.cluster.find(id).is_none();
+        let url = crate::agent::peer_url(&self.machines[at]);
+        let removed = |id| match self.cluster.find(id) {
+            None => true,
+            // Nor a learner where it is now.
+            Some(e) => e.member.learner && e.member.peer_urls[0] != url,
+        };
         let what = match what {
             // Nothing would tell it that it is no member any more: that is seen to by hand.
             Lost::Ledger if self.machines[at].data.is_some_and(removed) => Lost::All,
@@ -48,9 +53,10 @@ impl World {
             match ends {
                 true if !self.may_end(at, what) => return false,
                 true => {
-                    let ids = self.cluster.ids;
+                    let (ids, revision) = (self.cluster.ids, self.cluster.revision);
                     self.cluster = Cluster {
                         ids,
+                        revision,
                         ..Cluster::default()
                     };
                 }
@@ -69,11 +75,12 @@ impl World {
         // on; not in the boot in which its member began, whose manifest says how: no shell is there
         // to do it.
         let alone = |told: &Told| matches!(told, Told::Existing(peers) if peers.len() == 1);
-        let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told));
-        let boot = machine.boot.to_string();
-        let began = |joined: &Membership| joined.boot.as_ref() == Some(&boot);
-        let began = machine.membership.as_ref().is_some_and(began);
-        if what != Lost::Etcd || !running || began || matches!(machine.etcd, Process::Starting(_)) {
+        // Another document may have changed that manifest since.
+        let now = Some(machine.boot.to_string());
+        let joined = machine.membership.as_ref();
+        let began_now = joined.is_some_and(|joined| joined.boot == now);
+        let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told)) && !began_now;
+        if what != Lost::Etcd || !running || matches!(machine.etcd, Process::Starting(_)) {
             machine.stop();
         }
         machine.asked = None;
@@ -142,10 +149,11 @@ impl World {
         }
     }
 
-    /// All faults end; what was on its way arrives.
+    /// All faults end; what was on its way arrives, what was ordered is done, and all are turned on.
     pub(crate) fn heal(&mut self) {
         self.unite();
         for at in 0..self.machines.len() {
+            self.goes_down(at);
             self.machines[at].power = true;
             self.machines[at].slow = false;
             self.arrives(at);

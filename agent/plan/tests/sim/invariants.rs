@@ -5,7 +5,7 @@ use machine_plan::action::Action;
 use machine_plan::membership::{MemberId, quorum};
 
 use crate::etcd::LOG;
-use crate::machine::{Machine, Order, Process};
+use crate::machine::{Machine, Order, Process, Seen};
 use crate::world::World;
 
 /// What went wrong.
@@ -69,6 +69,57 @@ impl World {
         if let Some(rule) = rule {
             self.broken(rule, || format!("m{at}: {action}"));
         }
+    }
+
+    /// The same of what takes a machine away from the others: one at a time. `held`: its turn was made
+    /// to last right before, or all is as it was seen.
+    pub(crate) fn judge_turn(&mut self, at: usize, action: &Action, seen: &Seen, held: bool) {
+        let wish = self.machines[at].wish();
+        let machine = &self.machines[at];
+        let unit = wish.desired.etcd_unit;
+        let runs = seen.answered && machine.manifest.is_some();
+        let manifest = machine.manifest.as_ref().map(|m| &m.seen.digest);
+        let right = wish.begun.iter().any(|digest| manifest == Some(digest));
+        // One that the others do not find any more is away already.
+        let found = self.found(at) || !matches!(machine.etcd, Process::Up(_));
+        let takes_away = match action {
+            Action::WriteFile { file } if file.path == wish.path => runs && found && !unit,
+            Action::RestartUnit { .. } => runs && found,
+            // They do not find it until it is restarted, which is next.
+            Action::UpdateMember { .. } => runs && found && !right,
+            Action::WriteFile { file } if file.path == wish.api_path => {
+                seen.answered && seen.listens && machine.api_manifest.is_some()
+            }
+            Action::LeaveEtcd { .. } => true,
+            _ => false,
+        };
+        if let Some(id) = machine.data.filter(|_| held && takes_away) {
+            let leaves = matches!(action, Action::LeaveEtcd { .. });
+            self.goes_away(at, id, !leaves, &action.to_string());
+        }
+    }
+
+    /// One machine is taken from the others by our own act, and counts as gone until it is well again.
+    pub(crate) fn goes_away(&mut self, at: usize, id: MemberId, stays: bool, how: &str) {
+        if self.cluster.voters().count() < 2 || !self.cluster.votes(id) {
+            return;
+        }
+        let other = |o: &usize| {
+            let machine = &self.machines[*o];
+            let votes = machine.data.is_some_and(|id| self.cluster.votes(id));
+            *o != at && machine.away && votes && !self.well(*o)
+        };
+        if let Some(other) = (0..self.machines.len()).find(other) {
+            self.broken("two machines away at once", || {
+                format!("m{at} ({how}), and m{other}")
+            });
+        }
+        self.machines[at].away = stays;
+    }
+
+    /// Whether the others can count on it.
+    fn well(&self, at: usize) -> bool {
+        self.machines[at].power && self.api_ready(at) && self.found(at)
     }
 
     fn joining(&self, at: usize, peer_url: &str, fresh: bool) -> Option<&'static str> {
@@ -138,6 +189,9 @@ impl World {
     /// What must hold at any moment, whoever did it.
     pub(crate) fn check(&mut self) {
         for at in 0..self.machines.len() {
+            if self.well(at) {
+                self.machines[at].away = false;
+            }
             let Some(id) = self.machines[at].data else {
                 continue;
             };
@@ -157,6 +211,11 @@ impl World {
                 .map(|m| (m.id.0, m.name))
                 .collect();
             return Some(format!("{} members {members:?}", self.cluster.begun));
+        }
+        if let Some(seen) = &self.cluster.turn
+            && self.cluster.find(seen.turn.member).is_some()
+        {
+            return Some(format!("{} has the turn", seen.turn.holder));
         }
         (0..self.machines.len()).find_map(|at| {
             let wish = self.machines[at].wish();
@@ -189,6 +248,10 @@ impl World {
         // What was accepted last is in force.
         if !wish.begun.iter().any(|digest| manifest == Some(digest)) {
             return Some("runs by another document");
+        }
+        let api = machine.api_manifest.as_ref().map(|seen| &seen.digest);
+        if api != wish.api.as_ref() {
+            return Some("its API runs by another document");
         }
         if joined.is_none_or(|joined| joined.id != id || !joined.voter) {
             return Some("does not remember who it is");

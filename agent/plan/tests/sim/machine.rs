@@ -13,6 +13,7 @@ use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::{FileSeen, Probe};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 use machine_plan::render::{EtcdWish, etcd_file};
+use machine_plan::turn::{Purpose, TurnSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -89,6 +90,10 @@ pub(crate) struct Seen {
     pub(crate) actions: Vec<Action>,
     /// Whether all of it was seen at once.
     pub(crate) whole: bool,
+    /// Whether somebody has told who the members are.
+    pub(crate) answered: bool,
+    /// Whether somebody listens where the API server should.
+    pub(crate) listens: bool,
 }
 
 #[derive(Clone)]
@@ -118,13 +123,17 @@ pub(crate) struct Machine {
     /// Which boot this is.
     pub(crate) boot: u8,
     /// The members, asked for at the beginning of a look.
-    pub(crate) asked: Option<Probe<Vec<Member>>>,
+    pub(crate) asked: Option<(Probe<Vec<Member>>, Probe<TurnSeen>)>,
     pub(crate) seen: Option<Seen>,
     /// Of an agent that was killed.
     pub(crate) underway: Option<Action>,
     /// What its status says is next.
     pub(crate) next_step: Option<String>,
+    /// How it is about to go down, by order.
+    pub(crate) going: Option<Purpose>,
     // The world's.
+    /// Away by our own act, and not well since.
+    pub(crate) away: bool,
     pub(crate) power: bool,
     /// Machines with the same mark reach each other.
     pub(crate) side: u8,
@@ -163,6 +172,8 @@ impl Machine {
             seen: None,
             underway: None,
             next_step: None,
+            going: None,
+            away: false,
             power: true,
             side: 0,
             slow: false,
@@ -187,6 +198,7 @@ impl Machine {
         self.asked = None;
         self.seen = None;
         self.next_step = None;
+        self.going = None;
     }
 
     /// What it should be by now.
@@ -251,6 +263,8 @@ pub(crate) struct Wish {
     /// Where etcd's manifest goes.
     pub(crate) path: String,
     pub(crate) api_path: String,
+    /// Digest of the API server's manifest.
+    pub(crate) api: Option<String>,
     /// Digest of the objects that it applies.
     pub(crate) objects: String,
     /// Digests of the manifests that are right once etcd has begun.
@@ -278,6 +292,7 @@ impl Wish {
             peers: key.1.clone(),
             path: path(&desired.etcd),
             api_path: path(&desired.api_server),
+            api: desired.api_server.as_ref().map(RenderedFile::digest),
             objects: objects_digest(&desired.objects),
             begun: desired
                 .etcd_begun
@@ -311,6 +326,8 @@ fn base(identity: Identity) -> Rc<Base> {
     let run_as = ["pod", "unit"][usize::from(identity.address % 2)];
     let with =
         format!("{version}  etcd:\n    runAs: {run_as}\n    extraArgs:\n      - {argument}\n");
+    let argument = format!("{{ name: max-requests-inflight, value: {beat} }}");
+    let with = format!("{with}  apiServer:\n    extraArgs:\n      - {argument}\n");
     let bundle = machine_config::read(text.replace(version, &with).as_bytes());
     let bundle = bundle.expect("a valid document");
     let address = format!("192.0.2.{}", identity.address + 1);

@@ -3,6 +3,7 @@
 use machine_plan::action::Action;
 use machine_plan::membership::{MemberId, absence_refused, removal_refused};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
+use machine_plan::turn::{Purpose, Stand, Turn, stand};
 
 use crate::faults::Lost;
 use crate::machine::{Machine, Order, Process, hostname, url};
@@ -35,7 +36,13 @@ impl World {
         };
         // By force only while nobody's data is being discarded: together that can be a majority.
         let discards = self.machines.iter().any(|m| m.ordered().is_some());
-        let refused = member.answers() && (!force || discards);
+        // Nor while a voter has not heard of its vote: it asks the others, who may then be gone.
+        let unheard = |m: &Machine| {
+            let votes = m.data.is_some_and(|id| self.cluster.votes(id));
+            votes && m.membership.as_ref().is_some_and(|joined| !joined.voter)
+        };
+        let unheard = self.machines.iter().any(unheard);
+        let refused = member.answers() && (!force || discards || unheard);
         if removal_refused(&members, id).is_some() || refused {
             return;
         }
@@ -115,24 +122,70 @@ impl World {
         machine.data = None;
     }
 
-    /// With the guard of the machine API.
-    pub(crate) fn reboot(&mut self, at: usize) {
+    /// With the guard of the machine API. Then pods leave.
+    pub(crate) fn go_down(&mut self, at: usize, how: Purpose) {
+        if self.machines[at].power && self.may_go_down(at, how) {
+            self.machines[at].going = Some(how);
+        }
+    }
+
+    // Who does not answer is missed already.
+    fn may_go_down(&mut self, at: usize, how: Purpose) -> bool {
+        let Process::Up(id) = self.machines[at].etcd else {
+            return true;
+        };
+        if !self.answers(at) {
+            return true;
+        }
+        let (members, seen) = (self.listed(at), self.cluster.whose_turn());
+        if absence_refused(&members, id).is_some() {
+            return false;
+        }
+        let over = match stand(&members, id, &seen) {
+            Stand::NotNeeded => return true,
+            Stand::Held(_) | Stand::Unknown(_) => return false,
+            Stand::Ours(seen) => Some(seen),
+            Stand::Free(left) => left,
+        };
         let machine = &self.machines[at];
-        let Process::Up(id) = machine.etcd else {
-            self.machines[at].stop();
+        let turn = Turn {
+            version: Turn::VERSION,
+            holder: machine.name(),
+            member: id,
+            purpose: how,
+            boot: machine.boot.to_string(),
+            since: machine.now,
+            order: None,
+        };
+        self.told(|| format!("    m{at} has the turn {how}"));
+        self.cluster.take_turn(&turn, over)
+    }
+
+    /// What was ordered is done, unless it may not be any more.
+    pub(crate) fn goes_down(&mut self, at: usize) {
+        let Some(how) = self.machines[at].going.take() else {
             return;
         };
-        let quorate = self.quorate(at);
-        let members = self.listed(at);
-        if self.answers(at) && absence_refused(&members, id).is_some() {
+        if !self.may_go_down(at, how) {
+            self.told(|| format!("    m{at} stays"));
             return;
         }
-        let alone = self.cluster.voters().count() == 1 || !self.cluster.votes(id);
+        let member = match self.machines[at].etcd {
+            Process::Up(id) if self.answers(at) => Some(id),
+            _ => None,
+        };
+        let quorate = self.quorate(at);
+        let alone =
+            member.is_none_or(|id| self.cluster.voters().count() == 1 || !self.cluster.votes(id));
+        if let Some(id) = member {
+            self.goes_away(at, id, true, "goes down");
+        }
         self.machines[at].stop();
+        self.machines[at].power = how != Purpose::Shutdown;
         let mut others = (0..self.machines.len()).filter(|other| self.reach(at, *other));
         if quorate && !alone && !others.any(|other| self.quorate(other)) {
             self.broken("quorum lost by our own act", || {
-                format!("m{at} reboots by order")
+                format!("m{at} goes down by order")
             });
         }
     }
@@ -153,7 +206,11 @@ impl World {
             let url = url(m.identity.address);
             underway || listed.is_some_and(|e| e.member.peer_urls[0] != url)
         };
-        if self.machines[at].moves >= 2 || self.machines.iter().any(astray) {
+        // A learner that does not remember who it is would be found by nobody, and knows nobody.
+        let machine = &self.machines[at];
+        let learns = machine.data.is_some_and(|id| !self.cluster.votes(id));
+        let forgot = learns && machine.membership.is_none();
+        if forgot || machine.moves >= 2 || self.machines.iter().any(astray) {
             return;
         }
         let machine = &mut self.machines[at];
@@ -179,7 +236,7 @@ impl World {
             None if next.contains("machinectl etcd leave --discard") => self.leave(at, true),
             None if next.contains("machinectl etcd join") => self.machines[at].etcd_order = None,
             None if next.contains("another hostname") => self.rename(at),
-            None if next.contains("reboot") => self.reboot(at),
+            None if next.contains("reboot") => self.go_down(at, Purpose::Reboot),
             None => {}
         }
     }

@@ -65,8 +65,10 @@ pub(crate) enum Event {
     Bootstrap,
     /// Somebody asks it to take out the member at this place of the list; by force also one that answers.
     Remove(u8, bool),
-    /// Somebody orders a reboot, with the guard.
+    /// Somebody orders a reboot, with the guard. It is done at its next tick.
     Reboot,
+    /// The same of a shutdown.
+    Shutdown,
     /// Somebody orders it to leave etcd.
     Leave,
     /// Somebody orders its member's data to be set aside.
@@ -83,7 +85,7 @@ use Event::*;
 
 type Draw = fn(&mut Random) -> Event;
 
-const DRAWS: [(u16, Draw); 29] = [
+const DRAWS: [(u16, Draw); 30] = [
     (24, |_| Turn),
     (24, |_| Tick),
     (10, |_| Round),
@@ -113,6 +115,7 @@ const DRAWS: [(u16, Draw); 29] = [
     (2, |_| Bootstrap),
     (2, |r| Remove(r.below(MOST), r.below(2) == 0)),
     (2, |_| Reboot),
+    (1, |_| Shutdown),
     (1, |_| Leave),
     (1, |_| Discard),
     (2, |_| Apply),

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use machine_plan::turn::Purpose;
+
 use crate::etcd::Cluster;
 use crate::faults::Lost;
 use crate::invariants::Breach;
@@ -117,7 +119,8 @@ impl World {
                     self.remove(at, id, force);
                 }
             }
-            Event::Reboot => self.reboot(at),
+            Event::Reboot => self.go_down(at, Purpose::Reboot),
+            Event::Shutdown => self.go_down(at, Purpose::Shutdown),
             Event::Apply => self.apply(at),
             Event::Move(keeps) => self.moves(at, keeps),
             Event::Leave => self.leave(at, false),

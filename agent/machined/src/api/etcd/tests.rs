@@ -44,6 +44,7 @@ fn seen(used: &[Option<u64>], read: bool) -> EtcdSeen {
         }
     };
     EtcdSeen {
+        turn: Probe::Absent,
         members: used.iter().enumerate().map(member).collect(),
         read: match read {
             true => Probe::Seen(()),

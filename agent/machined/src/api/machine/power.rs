@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine_plan::turn::Purpose;
 use tonic::Status;
 
 use super::{ANSWER_FIRST, Machine};
 use crate::api::audit::Record;
 use crate::api::peer::Peer;
+use crate::going::Going;
 
 /// Seconds that pods are given where the order names none, and at most.
 const DRAIN: (u32, u32) = (60, 3600);
@@ -27,44 +29,51 @@ fn drain(seconds: u32, force: bool) -> Result<Option<Duration>, Status> {
     Ok((!force).then(|| Duration::from_secs(seconds.into())))
 }
 
-/// How a machine goes down.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Down {
-    Reboot,
-    Shutdown,
+/// An order to go down, and how.
+pub(super) struct Down {
+    how: Purpose,
+    going: Going,
 }
 
 impl Machine {
     /// Goes down once the answer has left, unless that is refused.
     pub(super) async fn go_down(
         &self,
-        how: Down,
+        how: Purpose,
         peer: &Peer,
         drain_seconds: u32,
         force: bool,
     ) -> Result<(), Status> {
         let drain = drain(drain_seconds, force)?;
         let (method, what) = match how {
-            Down::Reboot => ("Reboot", "reboot"),
-            Down::Shutdown => ("Shutdown", "shutdown"),
+            Purpose::Shutdown => ("Shutdown", "shutdown"),
+            _ => ("Reboot", "reboot"),
         };
-        let record = self.may_go_down(Record::new(peer, method), force).await?;
+        // Before its turn is taken, which the loop would give back again.
+        let going = self.parts.going.begin();
+        let record = Record::new(peer, method);
+        let record = self.may_go_down(record, how, force).await?;
         self.parts.audit.note(record).await;
         let hands = Arc::clone(&self.parts.hands);
-        self.afterwards(what, drain, true, async move {
+        self.afterwards(what, drain, Some(Down { how, going }), async move {
             match how {
-                Down::Reboot => hands.reboot().await,
-                Down::Shutdown => hands.shutdown().await,
+                Purpose::Shutdown => hands.shutdown().await,
+                _ => hands.reboot().await,
             }
         });
         Ok(())
     }
 
     /// The record, where the machine may go down: asked before anything is done about it.
-    async fn may_go_down(&self, record: Record, force: bool) -> Result<Record, Status> {
+    async fn may_go_down(
+        &self,
+        record: Record,
+        how: Purpose,
+        force: bool,
+    ) -> Result<Record, Status> {
         let refused = match force {
             true => return Ok(record),
-            false => self.parts.hands.may_go_down().await,
+            false => self.parts.hands.may_go_down(how).await,
         };
         match refused {
             Ok(()) => Ok(record),
@@ -80,11 +89,12 @@ impl Machine {
         &self,
         what: &'static str,
         drain: Option<Duration>,
-        down: bool,
+        down: Option<Down>,
         act: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         let board = Arc::clone(&self.parts.board);
         let hands = Arc::clone(&self.parts.hands);
+        let wake = self.parts.wake.clone();
         tokio::spawn(async move {
             tokio::time::sleep(ANSWER_FIRST).await;
             if let Some(limit) = drain {
@@ -92,15 +102,18 @@ impl Machine {
             }
             // A leader that only goes silent costs the others an election. A restart of the agent
             // costs them nothing.
-            if down {
-                // Others may have gone down while pods left.
-                if let Err(why) = hands.may_go_down().await
+            if let Some(how) = down.as_ref().map(|down| down.how) {
+                // Others may have gone down while pods left. Who is forced has its turn if it can.
+                if let Err(why) = hands.may_go_down(how).await
                     && drain.is_some()
                 {
                     board.emit("order", what, format!("{what} called off: {why}"));
                     if let Err(why) = hands.stay().await {
                         board.emit("order", "drain", why);
                     }
+                    // The loop gives its turn back.
+                    drop(down);
+                    wake.wake();
                     return;
                 }
                 let told = match hands.forfeit().await {
@@ -115,9 +128,15 @@ impl Machine {
                 board.emit("order", what, format!("{what} failed: {why}"));
                 // Pods may come again, and so may the virtual IP. An agent that ends before this says so in
                 // its next run.
-                if down && let Err(why) = hands.stay().await {
+                if down.is_some()
+                    && let Err(why) = hands.stay().await
+                {
                     board.emit("order", "drain", why);
                 }
+                drop(down);
+                wake.wake();
+            } else if let Some(down) = down {
+                down.going.lasts();
             }
         });
     }

@@ -5,6 +5,7 @@
 
 mod care;
 mod link;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use machine_plan::membership::{Member, MemberId, Membership};
 use machine_plan::observed::Probe;
+use machine_plan::turn::TurnSeen;
 use tonic::Code;
 
 use crate::journal::clipped;
@@ -23,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::node::NodeError;
 use crate::node::kube::host_and_port;
 use link::{Failed, at_member, limited, said};
+use turn::{TURN, held};
 
 /// etcd's words where there is a learner already.
 const FULL: &str = "too many learner members";
@@ -35,9 +38,6 @@ const ID_LASTS: Duration = Duration::from_secs(1);
 /// What etcd says of a promotion that another machine has seen to.
 const ALREADY: &str = "can only promote a learner member";
 
-/// A key that nobody has: reading it takes the quorum's word all the same.
-const NOTHING: &str = "machined/nothing";
-
 /// Where the certificates are that members want to see.
 pub const PKI: &str = "/etc/kubernetes/pki/etcd";
 
@@ -47,22 +47,53 @@ pub struct Cluster {
     pki: PathBuf,
 }
 
-/// A member with a vote that answers, and who is a member by its word.
+/// A member with a vote that answers, and who is a member and whose turn it is by its word.
 struct Voter {
     ip: IpAddr,
     /// Which of them it is: its address may be another than the listed one.
     id: MemberId,
     client: Client,
     members: Vec<Member>,
+    turn: Probe<TurnSeen>,
+}
+
+/// What a member with a vote says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// All members: `Absent` is that there is nobody to ask.
+    pub members: Probe<Vec<Member>>,
+    /// Whose turn it is.
+    pub turn: Probe<TurnSeen>,
+    /// Whether this machine's own member says so, and answers on loopback alone.
+    pub astray: bool,
+}
+
+impl Asked {
+    /// Nobody was there to ask.
+    pub const NOBODY: Self = Self {
+        members: Probe::Absent,
+        turn: Probe::Absent,
+        astray: false,
+    };
+
+    /// Nothing was said.
+    pub fn silence(why: &str) -> Self {
+        Self {
+            members: Probe::Unreadable(why.to_owned()),
+            turn: Probe::Unreadable(why.to_owned()),
+            astray: false,
+        }
+    }
 }
 
 impl Voter {
-    fn of(ip: IpAddr, list: &MemberListResponse, client: Client) -> Self {
+    fn of(ip: IpAddr, list: &MemberListResponse, turn: Probe<TurnSeen>, client: Client) -> Self {
         let id = list.header().map_or(0, |header| header.member_id());
         Self {
             ip,
             id: MemberId(id),
             members: listed(list.members()),
+            turn,
             client,
         }
     }
@@ -77,15 +108,26 @@ impl Cluster {
     /// All members, from the first of these addresses whose member has a vote.
     /// `Absent`: there is nobody to ask.
     pub async fn members(&self, at: &BTreeSet<IpAddr>) -> Probe<Vec<Member>> {
+        self.ask(at).await.members
+    }
+
+    /// The same, and whose turn it is.
+    pub async fn ask(&self, at: &BTreeSet<IpAddr>) -> Asked {
         if at.is_empty() {
-            return Probe::Absent;
+            return Asked::NOBODY;
         }
         match self.voter(at).await {
             Ok(voter) => {
+                let turn = voter.turn.clone();
                 let seen = self.seen(voter).await;
-                Probe::Seen(seen.into_iter().map(|seen| seen.member).collect())
+                let members = seen.into_iter().map(|seen| seen.member).collect();
+                Asked {
+                    members: Probe::Seen(members),
+                    turn,
+                    astray: false,
+                }
             }
-            Err(why) => Probe::Unreadable(why),
+            Err(why) => Asked::silence(&why),
         }
     }
 
@@ -200,17 +242,18 @@ impl Cluster {
         }
     }
 
-    // The first to list the members after it has read something by the quorum's word: a list alone
-    // may be old, and a learner or one that is cut off knows no better.
+    // The first to list the members after it has read something by the quorum's word, whose turn it
+    // is: a list alone may be old, and a learner or one that is cut off knows no better.
     async fn voter(&self, at: &BTreeSet<IpAddr>) -> Result<Voter, Failed> {
         let asked = at.iter().map(|ip| async move {
             let mut client = self.connect(*ip).await?;
             let answer = async {
-                limited(client.get(NOTHING, None)).await?;
-                limited(client.member_list()).await
+                let turn = limited(client.get(TURN, None)).await?;
+                Ok::<_, etcd_client::Error>((turn, limited(client.member_list()).await?))
             };
-            let list = answer.await.map_err(|e| at_member(*ip, e))?;
-            Ok::<_, Failed>(Voter::of(*ip, &list, client))
+            let (turn, list) = answer.await.map_err(|e| at_member(*ip, e))?;
+            let turn = held(turn.kvs());
+            Ok::<_, Failed>(Voter::of(*ip, &list, turn, client))
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut whys = Vec::new();

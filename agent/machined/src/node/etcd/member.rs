@@ -8,10 +8,10 @@ use std::time::Duration;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::membership::Member;
-use machine_plan::observed::{Answers, Probe, Restored};
+use machine_plan::observed::{Probe, Restored};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 
-use super::cluster::{Whom, remembered};
+use super::cluster::{Asked, Whom, remembered};
 use crate::ledger::Entry;
 use crate::node::kube::Access;
 use crate::node::{Node, NodeError, facts, files, limited, note};
@@ -20,7 +20,7 @@ use crate::node::{Node, NodeError, facts, files, limited, note};
 const ELSEWHERE: Duration = Duration::from_secs(3);
 
 /// Where a member serves this machine, whatever its address is.
-const HOME: [IpAddr; 2] = [
+pub(crate) const HOME: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
@@ -29,33 +29,32 @@ const HOME: [IpAddr; 2] = [
 const RESTORE: (&str, &str) = ("machined-etcd-restore.service", "etcd-restore");
 
 impl Node {
-    /// Who the members are, and where this machine's own has said so.
+    /// Who the members are, and whose turn it is.
     pub(in crate::node) async fn members(
         &self,
         entry: &Entry,
         desired: &Desired,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> (Probe<Vec<Member>>, Answers) {
+    ) -> Asked {
         if desired.etcd.is_none() {
-            return (Probe::Absent, Answers::Nowhere);
+            return Asked::NOBODY;
         }
         let own_url = &desired.etcd_peer_url;
-        let seen = match self.whom() {
+        match self.whom() {
             // It will be no member any more in the middle of it.
             Whom::Own if self.leaving() => {
                 let mut at = self.others(entry, own_url, own).await;
                 at.insert(own);
-                self.etcd.members(&at).await
+                self.etcd.ask(&at).await
             }
-            Whom::Own => return self.own_members(entry, own_url, own, health).await,
-            Whom::Nobody => Probe::Absent,
+            Whom::Own => self.own_members(entry, own_url, own, health).await,
+            Whom::Nobody => Asked::NOBODY,
             Whom::Others => {
                 let others = self.others(entry, own_url, own).await;
-                self.etcd.members(&others).await
+                self.etcd.ask(&others).await
             }
-        };
-        (seen, Answers::Nowhere)
+        }
     }
 
     async fn own_members(
@@ -64,14 +63,14 @@ impl Node {
         own_url: &str,
         own: IpAddr,
         health: &Probe<()>,
-    ) -> (Probe<Vec<Member>>, Answers) {
-        let seen = match health {
-            Probe::Seen(()) => self.etcd.members(&[own].into()).await,
+    ) -> Asked {
+        let asked = match health {
+            Probe::Seen(()) => self.etcd.ask(&[own].into()).await,
             // One that is only starting would cost every look its patience.
-            _ => Probe::Unreadable("this machine's etcd does not serve".to_owned()),
+            _ => Asked::silence("this machine's etcd does not serve"),
         };
-        if let Probe::Seen(_) = seen {
-            return (seen, Answers::Here);
+        if let Probe::Seen(_) = asked.members {
+            return asked;
         }
         let home = async {
             match health {
@@ -81,36 +80,33 @@ impl Node {
         };
         let elsewhere = self.elsewhere(entry, own_url, own);
         match futures_util::join!(home, elsewhere) {
-            (Some(home), _) => (home, Answers::Loopback),
-            (None, elsewhere) => (elsewhere.unwrap_or(seen), Answers::Nowhere),
+            (Some(home), _) => home,
+            (None, elsewhere) => elsewhere.unwrap_or(asked),
         }
     }
 
     // One whose address has just changed listens at the last one still, and here.
-    async fn at_home(&self) -> Option<Probe<Vec<Member>>> {
+    async fn at_home(&self) -> Option<Asked> {
         let at = HOME.into();
-        let asked = self.etcd.members(&at);
-        let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
-        seen.seen().is_some().then_some(seen)
+        let asked = tokio::time::timeout(ELSEWHERE, self.etcd.ask(&at)).await;
+        let asked = asked.ok()?;
+        let astray = asked.members.seen().is_some();
+        astray.then_some(Asked { astray, ..asked })
     }
 
     // What others say by a quorum's word, where this machine's own member cannot: only news if it is not
     // theirs any more, or not where they look for it.
-    async fn elsewhere(
-        &self,
-        entry: &Entry,
-        own_url: &str,
-        own: IpAddr,
-    ) -> Option<Probe<Vec<Member>>> {
+    async fn elsewhere(&self, entry: &Entry, own_url: &str, own: IpAddr) -> Option<Asked> {
         let asked = async {
             let others = self.others(entry, own_url, own).await;
-            self.etcd.members(&others).await
+            self.etcd.ask(&others).await
         };
-        let seen = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
+        let asked = tokio::time::timeout(ELSEWHERE, asked).await.ok()?;
         let joined = self.ledger.membership().ok().flatten()?;
         let here = |m: &Member| m.peer_urls.iter().any(|url| url == own_url);
-        let known = seen.seen()?.iter().any(|m| m.id == joined.id && here(m));
-        (!known).then_some(seen)
+        let known = |m: &Member| m.id == joined.id && here(m);
+        let known = asked.members.seen()?.iter().any(known);
+        (!known).then_some(asked)
     }
 
     fn leaving(&self) -> bool {
@@ -141,6 +137,14 @@ impl Node {
         at
     }
 
+    // Whoever has the quorum's word: its own may be down, or at its last address.
+    async fn anywhere(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
+        let mut at = self.others(entry, own_url, own).await;
+        at.insert(own);
+        at.extend(HOME);
+        at
+    }
+
     pub(in crate::node) async fn execute_on_etcd(
         &self,
         entry: &Entry,
@@ -165,13 +169,15 @@ impl Node {
             }
             Action::PromoteMember { id, name } => self.etcd.promote(&at, (*id, name)).await,
             Action::UpdateMember { id, name, peer_url } => {
-                // Whoever has the quorum's word: its own may be down, or at its last address.
-                let mut at = self.others(entry, peer_url, own).await;
-                at.insert(own);
-                at.extend(HOME);
+                let at = self.anywhere(entry, peer_url, own).await;
                 self.etcd.update(&at, (*id, name), peer_url).await
             }
             Action::RemoveMember { id, name, .. } => self.etcd.remove(&at, (*id, name)).await,
+            Action::TakeTurn { turn, over } => {
+                let at = self.anywhere(entry, &peer_url, own).await;
+                self.etcd.take_turn(&at, turn, over.as_ref()).await
+            }
+            Action::GiveTurn { seen } => self.etcd.give_turn(&at, seen).await,
             Action::LeaveEtcd { id, name } => {
                 // Best effort: the others elect somebody anyway.
                 let _ = self.etcd.forfeit(own, &peer_url).await;

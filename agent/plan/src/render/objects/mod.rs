@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::yaml;
 
+pub(crate) use time::rfc3339;
 pub use token::{
     BootstrapToken, TOKEN_TYPE, TOKEN_USAGES, TokenFault, is_token_id, join_command, token_object,
 };

@@ -27,6 +27,7 @@ impl Cluster {
         let why = match self.voter(at).await {
             Ok(voter) => {
                 let alarms = raised(&mut voter.client.clone()).await;
+                let turn = voter.turn.clone();
                 let mut members = self.seen(voter).await;
                 for seen in &mut members {
                     let id = seen.member.id;
@@ -34,7 +35,11 @@ impl Cluster {
                     seen.alarms = own.map(|(_, alarm)| (*alarm).to_owned()).collect();
                 }
                 let read = Probe::Seen(());
-                return EtcdSeen { members, read };
+                return EtcdSeen {
+                    members,
+                    read,
+                    turn,
+                };
             }
             Err(why) => why,
         };
@@ -47,6 +52,7 @@ impl Cluster {
         };
         EtcdSeen {
             members,
+            turn: Probe::Unreadable(why.clone()),
             read: Probe::Unreadable(why),
         }
     }
@@ -54,7 +60,8 @@ impl Cluster {
     async fn remembers(&self, ip: IpAddr) -> Option<Voter> {
         let mut client = self.connect(ip).await.ok()?;
         let list = limited(client.member_list()).await.ok()?;
-        Some(Voter::of(ip, &list, client))
+        let turn = Probe::Unreadable("without the quorum's word".to_owned());
+        Some(Voter::of(ip, &list, turn, client))
     }
 
     /// Every member that this one lists, each with its own words.

@@ -5,6 +5,7 @@ mod machines;
 mod matrix;
 mod moves;
 mod recover;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::process::Command;

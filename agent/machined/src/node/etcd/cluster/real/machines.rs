@@ -13,8 +13,9 @@ use machine_config::{Bundle, Role};
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::facts::HostFacts;
+use machine_plan::files::RenderedFile;
 use machine_plan::membership::Member;
-use machine_plan::observed::{Observed, Probe, Restored};
+use machine_plan::observed::{FileSeen, Observed, Probe, Restored};
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
 use machine_plan::verdict::Verdict;
@@ -22,7 +23,7 @@ use rustix::process::Signal;
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Ledger, OrderState};
-use crate::node::etcd::cluster::{Cluster, PKI, Whom, remembered};
+use crate::node::etcd::cluster::{Asked, Cluster, PKI, Whom, remembered};
 use crate::node::etcd::data::Data;
 use crate::node::{NodeError, files};
 use crate::testing::control_plane::{Ports, arguments, below, etcd_program, etcd_tool, place};
@@ -123,8 +124,15 @@ impl Machine {
         }
     }
 
+    fn anywhere(&self) -> BTreeSet<IpAddr> {
+        let mut at = self.others();
+        at.insert(self.address());
+        at.extend(self.former());
+        at
+    }
+
     // As a node does: where its own member cannot say, others may know that it is none any more.
-    async fn members(&self, desired: &Desired) -> Probe<Vec<Member>> {
+    async fn asked(&self, desired: &Desired) -> Asked {
         let joined = self.ledger.membership().unwrap();
         let order = self.ledger.etcd_order().unwrap();
         let leaving = order.is_some_and(|o| !o.done && o.verb == EtcdVerb::Leave);
@@ -132,25 +140,30 @@ impl Machine {
         if leaving {
             at.extend(&self.others());
         }
-        let seen = self.cluster.members(&at).await;
-        if seen.seen().is_some() || joined.as_ref().is_none_or(|joined| !joined.voter) {
-            return seen;
+        let asked = self.cluster.ask(&at).await;
+        let own = joined.as_ref().is_some_and(|joined| joined.voter);
+        if asked.members.seen().is_some() || !own {
+            return asked;
         }
         // A node asks at its loopback address, which the machines of this test share.
-        if let Some(former) = self.former()
-            && let Probe::Seen(members) = self.cluster.members(&[former].into()).await
-        {
-            return Probe::Seen(members);
+        if let Some(former) = self.former() {
+            let asked = self.cluster.ask(&[former].into()).await;
+            if asked.members.seen().is_some() {
+                return Asked {
+                    astray: true,
+                    ..asked
+                };
+            }
         }
-        let elsewhere = self.cluster.members(&self.others()).await;
+        let elsewhere = self.cluster.ask(&self.others()).await;
         let here = |m: &Member| {
             Some(m.id) == joined.as_ref().map(|j| j.id)
                 && m.peer_urls.contains(&desired.etcd_peer_url)
         };
         let listed = |all: &Vec<Member>| all.iter().any(here);
-        match elsewhere.seen().is_some_and(|all| !listed(all)) {
+        match elsewhere.members.seen().is_some_and(|all| !listed(all)) {
             true => elsewhere,
-            false => seen,
+            false => asked,
         }
     }
 
@@ -161,7 +174,7 @@ impl Machine {
         let open = etcd_order.as_ref().filter(|order| !order.done);
         let membership = self.ledger.membership().unwrap();
         // Before the data, as a node does.
-        let members = self.members(desired).await;
+        let asked = self.asked(desired).await;
         Observed {
             etcd_data: if self.begun() {
                 Probe::Seen(())
@@ -170,7 +183,10 @@ impl Machine {
             },
             boot: crate::boot::boot_id(),
             membership: membership.map_or(Probe::Absent, Probe::Seen),
-            members,
+            members: asked.members,
+            turn: asked.turn,
+            etcd_astray: asked.astray,
+            addresses: self.facts().addresses,
             restored: open.map_or(Restored::Nothing, |order| self.data.restored(&order.id)),
             etcd_runs: open.map_or(Probe::Absent, |_| self.data.runs()),
             etcd_order: etcd_order.map_or(Probe::Absent, Probe::Seen),
@@ -184,9 +200,23 @@ impl Machine {
     /// One turn of its loop, the stages of etcd alone. Returns whether all was settled.
     pub(super) async fn turn(&self) -> bool {
         let desired = self.desired();
-        let observed = self.observe(&desired).await;
-        for stage in [Stage::Etcd, Stage::Members] {
-            match verdict(stage, &desired, &observed, 0).unwrap() {
+        let mut observed = self.observe(&desired).await;
+        for stage in [Stage::Etcd, Stage::Members, Stage::Turn] {
+            // An API server that is well wherever etcd is.
+            if stage == Stage::Turn {
+                observed.api_server = Probe::Seen(());
+                let files = desired.api_server.iter();
+                let there = |file: &RenderedFile| {
+                    let seen = FileSeen {
+                        digest: file.digest(),
+                        mode: file.mode,
+                    };
+                    (file.path.clone(), Probe::Seen(seen))
+                };
+                observed.files.extend(files.map(there));
+            }
+            let now = crate::status::now_ms() / 1000;
+            match verdict(stage, &desired, &observed, now).unwrap() {
                 Verdict::Settled => {}
                 Verdict::Act { actions } => {
                     for action in actions {
@@ -221,7 +251,7 @@ impl Machine {
         match action {
             Action::WriteFile { file } => {
                 let path = self.manifest();
-                files::write(&machine_plan::files::RenderedFile {
+                files::write(&RenderedFile {
                     path,
                     ..file.clone()
                 })
@@ -231,12 +261,15 @@ impl Machine {
             }
             Action::PromoteMember { id, name } => self.cluster.promote(&at, (*id, name)).await,
             Action::UpdateMember { id, name, peer_url } => {
-                let mut at = self.others();
-                at.insert(self.address());
-                at.extend(self.former());
+                let at = self.anywhere();
                 self.cluster.update(&at, (*id, name), peer_url).await
             }
             Action::RemoveMember { id, name, .. } => self.cluster.remove(&at, (*id, name)).await,
+            Action::TakeTurn { turn, over } => {
+                let at = self.anywhere();
+                self.cluster.take_turn(&at, turn, over.as_ref()).await
+            }
+            Action::GiveTurn { seen } => self.cluster.give_turn(&at, seen).await,
             Action::RemoveFile { path } => files::remove(&self.path(path)),
             Action::LeaveEtcd { id, name } => self.cluster.remove(&at, (*id, name)).await,
             Action::RestoreEtcd {
@@ -261,7 +294,7 @@ impl Machine {
     pub(super) fn start(&self) -> Process {
         let manifest = self.desired().etcd.unwrap();
         let written = std::fs::read_to_string(self.manifest()).unwrap();
-        let manifest = machine_plan::files::RenderedFile {
+        let manifest = RenderedFile {
             content: machine_plan::files::Content::Secret(machine_pki::Secret::new(written)),
             ..manifest
         };

@@ -7,6 +7,7 @@ use machine_plan::action::Action;
 use machine_plan::observed::Probe;
 use machine_plan::order::EtcdVerb;
 use machine_plan::stages::{Stage, verdict};
+use machine_plan::turn::renews;
 use machine_plan::verdict::Verdict;
 
 use super::machines::{Machine, Machines, TOGETHER, agent, elsewhere};
@@ -15,11 +16,30 @@ use crate::durable::steps;
 use crate::ledger::OrderState;
 use crate::testing::within;
 
+/// Seconds after all that is done here.
+const LATER: i64 = 1000;
+
 impl Machine {
     async fn next(&self) -> Option<Action> {
         let desired = self.desired();
         let observed = self.observe(&desired).await;
         match verdict(Stage::Etcd, &desired, &observed, 0).unwrap() {
+            // A turn that is made to last is only the way to what follows.
+            Verdict::Act { actions } => actions.into_iter().find(|action| {
+                !matches!(action, Action::TakeTurn { turn, over } if renews(turn, over.as_ref()))
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the end of its turn asks for, where its API server is well.
+    async fn after_its_turn(&self) -> Option<Action> {
+        let mut desired = self.desired();
+        let mut observed = self.observe(&desired).await;
+        // Here is none.
+        desired.api_server = None;
+        observed.api_server = Probe::Seen(());
+        match verdict(Stage::Turn, &desired, &observed, LATER).unwrap() {
             Verdict::Act { actions } => actions.into_iter().next(),
             _ => None,
         }
@@ -99,6 +119,7 @@ async fn what_is_asked_of_the_cluster_ends_at_any_step() {
     join(&one, &two).await;
     remove(&one, &two).await;
     promote(&mut machines, &one, &two).await;
+    turn(&one, &two).await;
     update(&mut machines, &one, &two).await;
     leave(&mut machines, &one, &two).await;
 }
@@ -176,12 +197,57 @@ async fn promote(machines: &mut Machines, one: &Machine, two: &Machine) {
     two.act(&keep).await;
 }
 
+async fn turn(one: &Machine, two: &Machine) {
+    // Another document is in force on both.
+    let manifests = [one, two].map(|machine| machine.manifest());
+    let right = manifests
+        .each_ref()
+        .map(|path| std::fs::read(path).unwrap());
+    for (path, right) in manifests.iter().zip(&right) {
+        let other = [right, &b"# another\n"[..]].concat();
+        crate::durable::replace(path.as_ref(), &other, 0o600).unwrap();
+    }
+    let action = two.until_next("TakeTurn").await;
+    let late = one.until_next("TakeTurn").await;
+    assert_eq!(two.next().await, Some(action.clone()));
+    for _ in 0..2 {
+        two.act(&action).await;
+        assert_eq!(two.next().await.as_ref().map(kind), Some("WriteFile"));
+        // Decided before, and too late.
+        one.act(&late).await;
+        assert_eq!(one.next().await, None, "it waits for its turn");
+        assert_eq!(
+            two.after_its_turn().await,
+            None,
+            "it is not as it should be"
+        );
+    }
+    proven("TakeTurn", [true, false, true, false, false, false]);
+
+    for (path, right) in manifests.iter().zip(&right) {
+        crate::durable::replace(path.as_ref(), right, 0o600).unwrap();
+    }
+    assert_eq!(one.after_its_turn().await, None, "it is another's");
+    let action = two.after_its_turn().await.unwrap();
+    assert_eq!(kind(&action), "GiveTurn");
+    assert_eq!(two.after_its_turn().await, Some(action.clone()));
+    for _ in 0..2 {
+        two.act(&action).await;
+        assert_eq!(two.after_its_turn().await, None);
+        // One that is given back late takes nothing that was taken since.
+        one.act(&late).await;
+        assert_eq!(kind(&one.after_its_turn().await.unwrap()), "GiveTurn");
+    }
+    proven("GiveTurn", [true, false, true, false, false, false]);
+    let action = one.after_its_turn().await.unwrap();
+    one.act(&action).await;
+}
+
 async fn update(machines: &mut Machines, one: &Machine, two: &Machine) {
     let kept = two.ledger.membership().unwrap().unwrap();
     two.moves_to(elsewhere(1));
     one.hears_of(two.address());
-    let action = two.next().await.unwrap();
-    assert_eq!(kind(&action), "UpdateMember");
+    let action = two.until_next("UpdateMember").await;
     assert_eq!(two.next().await, Some(action.clone()));
     assert_eq!(two.seen_by(one).await, []);
     for _ in 0..2 {
@@ -203,7 +269,7 @@ async fn update(machines: &mut Machines, one: &Machine, two: &Machine) {
 
 async fn leave(machines: &mut Machines, one: &Machine, two: &std::sync::Arc<Machine>) {
     two.ledger.order_etcd(EtcdVerb::Leave, "test").unwrap();
-    let action = two.next().await.unwrap();
+    let action = two.until_next("LeaveEtcd").await;
     assert_eq!(two.next().await, Some(action.clone()));
     let Action::LeaveEtcd { id, name } = &action else {
         panic!("{action}")
