@@ -4,13 +4,36 @@
 //! `just stories-ha`: emulated on two processors it takes the better part of an hour.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use qemu_tests::{Deadline, Image, Workshop, apply, kubectl, machinectl};
 
 const CONTROL_PLANES: [&str; 3] = ["cp1", "cp2", "cp3"];
+/// Where the second one is.
+const CP2: &str = "198.51.100.12";
 /// To the nodes of emulated machines, each an hour at most.
 const LONG: u64 = 3600;
+
+/// Between two questions: each one is a handshake, which an emulated machine has better uses for.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Asks until it is so. Who cannot be asked yet is asked again.
+fn until(
+    seconds: u64,
+    what: &str,
+    mut so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let deadline = Deadline::new(seconds, what);
+    loop {
+        let said = so();
+        if matches!(said, Ok(true)) {
+            return Ok(());
+        }
+        deadline.left().with_context(|| format!("{said:?}"))?;
+        std::thread::sleep(PAUSE);
+    }
+}
 
 #[test]
 fn three_control_planes_are_kept_and_made_again() -> anyhow::Result<()> {
@@ -67,7 +90,7 @@ fn three_control_planes_are_kept_and_made_again() -> anyhow::Result<()> {
 }
 
 /// A stateful pod, and one that asks the API through its node's load balancer, over and over, and says how
-/// often it was answered and how often not. Both are on the worker.
+/// often it was answered and how often not: what etcd has to be asked for. Both are on the worker.
 const WORK: &str = r#"
 apiVersion: apps/v1
 kind: StatefulSet
@@ -83,6 +106,12 @@ spec:
         volumeMounts: [{name: usr, mountPath: /usr, readOnly: true}]}]
       volumes: [{name: usr, hostPath: {path: /usr}}]
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: asks}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: default, namespace: default}]
+---
 apiVersion: v1
 kind: Pod
 metadata: {name: asks}
@@ -97,8 +126,10 @@ spec:
     - -c
     - |
       good=0 failed=0
+      token=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)
       while :; do
-        said=$(printf 'GET /version HTTP/1.1\r\nHost: kubernetes\r\nConnection: close\r\n\r\n' |
+        said=$(printf 'GET %s HTTP/1.1\r\nHost: kubernetes\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n' \
+          /api/v1/namespaces/default "$token" |
           /usr/bin/socat -t 20 - OPENSSL:127.0.0.1:7445,verify=0,connect-timeout=20 2>&1)
         case $said in
           'HTTP/1.1 200'*) good=$((good + 1)) ;;
@@ -161,16 +192,14 @@ impl Cluster<'_> {
         ];
         std::thread::scope(|scope| {
             let created = scope.spawn(|| self.machinectl(&create));
-            let joins = Deadline::new(1800, "cp2 to be a member of etcd");
-            while !created.is_finished() {
-                let members = self.members("cp1").unwrap_or_default();
-                if members.lines().any(|line| line.contains("198.51.100.12")) {
-                    self.machinectl(&["cluster", "stop", "ha", "cp2"])?;
-                    self.machinectl(&["cluster", "start", "ha", "cp2"])?;
-                    break;
-                }
-                joins.left()?;
-            }
+            until(3600, "cp2 to be a member of etcd", || {
+                let members = self.members("cp1");
+                let joins = members.map(|list| list.lines().any(|line| line.contains(CP2)));
+                Ok(created.is_finished() || joins?)
+            })?;
+            ensure!(!created.is_finished(), "created, and cp2 never joined");
+            self.machinectl(&["cluster", "stop", "ha", "cp2"])?;
+            self.machinectl(&["cluster", "start", "ha", "cp2"])?;
             let created = created
                 .join()
                 .map_err(|_| anyhow::anyhow!("create panicked"))?;
@@ -233,10 +262,9 @@ impl Cluster<'_> {
         let rest: Vec<_> = CONTROL_PLANES.into_iter().filter(|m| *m != lost).collect();
         let before = self.members(rest[0])?;
         self.machinectl(&["cluster", "stop", "ha", lost])?;
-        let moves = Deadline::new(600, "another machine to hold the virtual IP");
-        while self.holder(&rest)?.is_none() {
-            moves.left()?;
-        }
+        until(600, "another machine to hold the virtual IP", || {
+            Ok(self.holder(&rest)?.is_some())
+        })?;
         let lease = [
             "get",
             "lease",
@@ -246,11 +274,11 @@ impl Cluster<'_> {
             "-o",
             "jsonpath={.spec.renewTime}",
         ];
-        let renewed = self.kubectl(rest[0], &lease)?;
-        let lives = Deadline::new(600, "the worker to renew its lease");
-        while self.kubectl(rest[0], &lease)? == renewed {
-            lives.left()?;
-        }
+        let mut renewed = None;
+        until(600, "the worker to renew its lease", || {
+            let now = self.kubectl(rest[0], &lease)?;
+            Ok(renewed.get_or_insert_with(|| now.clone()) != &now)
+        })?;
         self.machinectl(&["cluster", "start", "ha", lost, "--wipe"])?;
         ensure!(self.voters(rest[0])? == CONTROL_PLANES, "not three voters");
         let id = |members: &str| {

@@ -1,41 +1,77 @@
 //! Whether an order to go down is being carried out by this run of the agent. It is in no ledger: who
 //! is killed meanwhile takes the order along.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use machine_plan::observed::Retire;
 
 /// Shared by who carries it out and who looks.
 #[derive(Debug, Clone, Default)]
-pub struct GoingDown(Arc<AtomicUsize>);
+pub struct GoingDown(Arc<Mutex<Orders>>);
+
+#[derive(Debug, Default)]
+struct Orders {
+    last: u64,
+    /// How far each is.
+    open: BTreeMap<u64, Retire>,
+}
 
 /// One such order; dropped, it is called off.
 #[derive(Debug)]
-pub struct Going(Option<GoingDown>);
+pub struct Going {
+    of: GoingDown,
+    number: u64,
+    lasts: bool,
+}
 
 impl GoingDown {
     /// An order is carried out from here on.
     pub fn begin(&self) -> Going {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Going(Some(self.clone()))
+        let number = self.with(|orders| {
+            orders.last += 1;
+            orders.open.insert(orders.last, Retire::Nothing);
+            orders.last
+        });
+        Going {
+            of: self.clone(),
+            number,
+            lasts: false,
+        }
     }
 
     /// Whether one is.
     pub fn is_so(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.with(|orders| !orders.open.is_empty())
+    }
+
+    /// What is to have ended for it here.
+    pub fn retire(&self) -> Retire {
+        self.with(|orders| orders.open.values().max().copied().unwrap_or_default())
+    }
+
+    // No step in between leaves anything half done.
+    fn with<T>(&self, work: impl FnOnce(&mut Orders) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Going {
+    /// These are to end now.
+    pub fn retire(&self, what: Retire) {
+        self.of.with(|orders| orders.open.insert(self.number, what));
+    }
+
     /// The machine has been told: nothing takes it back.
     pub fn lasts(mut self) {
-        self.0 = None;
+        self.lasts = true;
     }
 }
 
 impl Drop for Going {
     fn drop(&mut self) {
-        if let Some(of) = self.0.take() {
-            of.0.fetch_sub(1, Ordering::SeqCst);
+        if !self.lasts {
+            self.of.with(|orders| orders.open.remove(&self.number));
         }
     }
 }
@@ -49,9 +85,14 @@ mod tests {
         let down = GoingDown::default();
         assert!(!down.is_so());
         let (one, other) = (down.begin(), down.clone().begin());
-        drop(one);
-        assert!(down.is_so());
+        other.retire(Retire::ApiServer);
+        one.retire(Retire::Controllers);
+        assert_eq!(down.retire(), Retire::ApiServer);
         drop(other);
+        assert_eq!(down.retire(), Retire::Controllers);
+        assert!(down.is_so());
+        drop(one);
+        assert_eq!(down.retire(), Retire::Nothing);
         assert!(!down.is_so());
         down.begin().lasts();
         assert!(down.is_so());

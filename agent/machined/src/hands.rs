@@ -1,6 +1,7 @@
 //! What the API has done to the machine directly: units and power.
 
 mod etcd;
+mod retire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -294,6 +295,14 @@ impl api::Hands for Hands {
 
     fn may_go_down(&self, how: Purpose) -> BoxFuture<'_, Result<(), String>> {
         self.may_be_away(how).boxed()
+    }
+
+    fn controllers_end(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.end_of_controllers().boxed()
+    }
+
+    fn api_server_ends(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.end_of_api_server().boxed()
     }
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {

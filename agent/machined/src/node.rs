@@ -254,6 +254,7 @@ impl Node {
             etcd_astray: asked.astray,
             turn: asked.turn,
             going_down,
+            retire: self.going.retire(),
             etcd_order,
             restored,
             etcd_runs,

@@ -136,6 +136,19 @@ pub enum Restored {
     InPlace,
 }
 
+/// Which static pods end before a machine goes down, in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retire {
+    /// None.
+    #[default]
+    Nothing,
+    /// Controller manager and scheduler.
+    Controllers,
+    /// The API server too.
+    ApiServer,
+}
+
 /// One look at the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Observed {
@@ -165,6 +178,9 @@ pub struct Observed {
     pub turn: Probe<TurnSeen>,
     /// Whether this run of the agent carries out an order to go down.
     pub going_down: bool,
+    /// What of the control plane here is to end for it: pods have left, and nothing else of the machine
+    /// stops before.
+    pub retire: Retire,
     /// The last order about etcd, carried out or not.
     pub etcd_order: Probe<EtcdOrder>,
     /// How far that order's new data is.

@@ -295,6 +295,12 @@ impl Hands for FakeHands {
         let needed = self.needed.lock().unwrap().clone();
         Box::pin(async { needed.map_or(Ok(()), Err) })
     }
+    fn controllers_end(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.did("controllers")
+    }
+    fn api_server_ends(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.did("API server")
+    }
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         let stuck = self.stuck.lock().unwrap().clone();
         let did = self.did("reboot");

@@ -124,6 +124,11 @@ pub trait Hands: Send + Sync {
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>>;
     /// Has the cluster forget one.
     fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>>;
+    /// Waits until controller manager and scheduler here, which were told to, have ended, and lets
+    /// others take their leases over at once.
+    fn controllers_end(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Waits until the API server here, which was told to, has ended.
+    fn api_server_ends(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly reboot.
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Begins an orderly power-off.

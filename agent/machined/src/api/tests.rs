@@ -327,12 +327,19 @@ async fn a_kubeconfig_is_made_and_written_down() {
 
 #[tokio::test]
 async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
+    let ends = ["controllers", "API server"];
+    let drains = |seconds: &'static str| [&[seconds][..], &ends, &["reboot"]].concat();
     for (drain_seconds, force, stuck, expected) in [
-        (0, false, None, &["drain 60", "reboot"][..]),
-        (5, false, None, &["drain 5", "reboot"]),
-        (5, true, None, &["reboot"]),
-        (5, false, Some("no bus"), &["drain 5", "reboot", "stay"]),
-        (5, true, Some("no bus"), &["reboot", "stay"]),
+        (0, false, None, drains("drain 60")),
+        (5, false, None, drains("drain 5")),
+        (5, true, None, vec!["reboot"]),
+        (
+            5,
+            false,
+            Some("no bus"),
+            [drains("drain 5"), vec!["stay"]].concat(),
+        ),
+        (5, true, Some("no bus"), vec!["reboot", "stay"]),
     ] {
         let served = served().await;
         *served.hands.stuck.lock().unwrap() = stuck.map(str::to_owned);

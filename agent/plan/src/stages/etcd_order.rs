@@ -2,9 +2,8 @@
 //! seen, so that any of them can be cut short; what was there before is kept aside, never deleted.
 
 use super::etcd_address::own;
-use super::{Look, etcd_start, turn};
+use super::{Look, etcd_start, pods, turn};
 use crate::action::Action;
-use crate::files::RenderedFile;
 use crate::membership::removal_refused;
 use crate::observed::{Probe, Restored};
 use crate::order::{EtcdOrder, EtcdVerb, Source};
@@ -114,15 +113,8 @@ fn put_aside(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
 /// goes first: it must never serve one state after another.
 fn stopped(look: &Look<'_>) -> Option<Verdict> {
     let (observed, desired) = (look.observed, look.desired);
-    let there = |file: &&RenderedFile| {
-        let seen = observed.files.get(&file.path);
-        !matches!(seen, None | Some(Probe::Absent))
-    };
-    let remove = |file: &RenderedFile| Action::RemoveFile {
-        path: file.path.clone(),
-    };
     let clients = desired.controllers.iter().chain(&desired.api_server);
-    let clients: Vec<_> = clients.filter(there).map(remove).collect();
+    let clients = pods::removals(look, clients);
     if !clients.is_empty() {
         return Some(Verdict::act(clients));
     }

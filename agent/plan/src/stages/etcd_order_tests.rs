@@ -1,6 +1,7 @@
 use super::*;
 use crate::desired::Desired;
 use crate::facts::HostFacts;
+use crate::files::RenderedFile;
 use crate::membership::{Member, MemberId, Membership};
 use crate::observed::{FileSeen, Observed, Restored};
 use crate::stages::{Stage, verdict};

@@ -1,6 +1,6 @@
 //! As what this machine's member of etcd runs: a static pod, or a unit. When it may is the stage's to say.
 
-use super::{Look, units, writes};
+use super::{Look, pods, units, writes};
 use crate::action::Action;
 use crate::desired::ETCD;
 use crate::files::RenderedFile;
@@ -50,15 +50,7 @@ pub(super) fn is_down(look: &Look<'_>) -> bool {
 
 /// What has to be done until nothing starts it; nothing where that is so.
 pub(super) fn stop(look: &Look<'_>) -> Vec<Action> {
-    let there = |file: &&RenderedFile| {
-        let seen = look.observed.files.get(&file.path);
-        !matches!(seen, None | Some(Probe::Absent))
-    };
-    let remove = |file: &RenderedFile| Action::RemoveFile {
-        path: file.path.clone(),
-    };
-    let file = look.desired.etcd.iter().filter(there).map(remove);
-    let mut actions: Vec<_> = file.collect();
+    let mut actions = pods::removals(look, &look.desired.etcd);
     // One that waits to be started again has nothing locked: that it was told to stop is what counts. Its
     // arguments go after that, and without them nobody starts it.
     if look.desired.etcd_unit && (units::runs(look, ETCD) || !actions.is_empty()) {

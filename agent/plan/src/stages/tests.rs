@@ -6,7 +6,7 @@ use machine_pki::inspect;
 use super::*;
 use crate::facts::HostFacts;
 use crate::membership::{Member, MemberId};
-use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, UnitSeen};
+use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, Retire, UnitSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -233,6 +233,39 @@ fn an_order_leads_to_a_ready_node_also_when_effects_are_lost() {
             assert!(observed.bootstrap_done && !observed.bootstrap_ordered);
         }
     }
+}
+
+#[test]
+fn who_goes_down_ends_its_controllers_and_then_its_api_server_and_never_etcd() {
+    let desired = desired();
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        ..fresh(&desired)
+    };
+    assert!(settle(&desired, &mut observed, 0).settled());
+    let there = |observed: &Observed| -> Vec<String> {
+        let manifests = observed.files.keys().filter_map(|path| {
+            let name = path.strip_prefix("/etc/kubernetes/manifests/")?;
+            Some(name.trim_end_matches(".yaml").to_owned())
+        });
+        manifests.collect()
+    };
+    let all = there(&observed);
+    assert_eq!(all.len(), 4);
+    observed.retire = Retire::Controllers;
+    settle(&desired, &mut observed, 0);
+    assert_eq!(there(&observed), ["etcd", "kube-apiserver"]);
+    observed.retire = Retire::ApiServer;
+    settle(&desired, &mut observed, 0);
+    assert_eq!(there(&observed), ["etcd"]);
+    // Once more, and where one step was left out.
+    settle(&desired, &mut observed, 0);
+    assert_eq!(there(&observed), ["etcd"]);
+    observed.api_server = Probe::Absent;
+    // It stays after all, or its agent was killed.
+    observed.retire = Retire::Nothing;
+    assert!(settle(&desired, &mut observed, 0).settled());
+    assert_eq!(there(&observed), all);
 }
 
 #[test]

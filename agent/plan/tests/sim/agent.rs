@@ -86,7 +86,7 @@ impl World {
         self.carry_out(at, true, killed);
         // An order to go down goes with the agent that carries it out.
         if killed.is_some() {
-            self.machines[at].going = None;
+            self.machines[at].stays();
         }
     }
 
@@ -251,6 +251,7 @@ impl World {
             members,
             turn,
             going_down: machine.going.is_some(),
+            retire: machine.retire,
             bootstrap_ordered: machine.order == Order::Ordered,
             bootstrap_done: machine.order == Order::Done,
             api_server: match machine.api {

@@ -153,7 +153,9 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.unite();
         for at in 0..self.machines.len() {
-            self.goes_down(at);
+            while self.machines[at].going.is_some() {
+                self.goes_down(at);
+            }
             self.machines[at].power = true;
             self.machines[at].slow = false;
             self.arrives(at);

@@ -10,7 +10,7 @@ use machine_plan::desired::{Desired, objects_digest};
 use machine_plan::facts::HostFacts;
 use machine_plan::files::RenderedFile;
 use machine_plan::membership::{Member, MemberId, Membership};
-use machine_plan::observed::{FileSeen, Probe};
+use machine_plan::observed::{FileSeen, Probe, Retire};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 use machine_plan::render::{EtcdWish, etcd_file};
 use machine_plan::turn::{Purpose, TurnSeen};
@@ -131,6 +131,7 @@ pub(crate) struct Machine {
     pub(crate) next_step: Option<String>,
     /// How it is about to go down, by order.
     pub(crate) going: Option<Purpose>,
+    pub(crate) retire: Retire,
     // The world's.
     /// Away by our own act, and not well since.
     pub(crate) away: bool,
@@ -173,6 +174,7 @@ impl Machine {
             underway: None,
             next_step: None,
             going: None,
+            retire: Retire::Nothing,
             away: false,
             power: true,
             side: 0,
@@ -198,7 +200,13 @@ impl Machine {
         self.asked = None;
         self.seen = None;
         self.next_step = None;
+        self.stays();
+    }
+
+    /// An order to go down is no more.
+    pub(crate) fn stays(&mut self) {
         self.going = None;
+        self.retire = Retire::Nothing;
     }
 
     /// What it should be by now.

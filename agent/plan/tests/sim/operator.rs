@@ -2,6 +2,7 @@
 
 use machine_plan::action::Action;
 use machine_plan::membership::{MemberId, absence_refused, removal_refused};
+use machine_plan::observed::Retire;
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 use machine_plan::turn::{Purpose, Stand, Turn, stand};
 
@@ -161,15 +162,21 @@ impl World {
         self.cluster.take_turn(&turn, over)
     }
 
-    /// What was ordered is done, unless it may not be any more.
+    /// What was ordered is done, unless it may not be any more: the API server ends some time before.
     pub(crate) fn goes_down(&mut self, at: usize) {
-        let Some(how) = self.machines[at].going.take() else {
+        let Some(how) = self.machines[at].going else {
             return;
         };
         if !self.may_go_down(at, how) {
+            self.machines[at].stays();
             self.told(|| format!("    m{at} stays"));
             return;
         }
+        if self.machines[at].retire == Retire::Nothing {
+            self.machines[at].retire = Retire::ApiServer;
+            return;
+        }
+        self.machines[at].stays();
         let member = match self.machines[at].etcd {
             Process::Up(id) if self.answers(at) => Some(id),
             _ => None,

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine_plan::observed::Retire;
 use machine_plan::turn::Purpose;
 use tonic::Status;
 
 use super::{ANSWER_FIRST, Machine};
+use crate::api::Hands;
 use crate::api::audit::Record;
 use crate::api::peer::Peer;
 use crate::going::Going;
+use crate::reconcile::Wake;
+use crate::status::Board;
 
 /// Seconds that pods are given where the order names none, and at most.
 const DRAIN: (u32, u32) = (60, 3600);
@@ -33,6 +37,33 @@ fn drain(seconds: u32, force: bool) -> Result<Option<Duration>, Status> {
 pub(super) struct Down {
     how: Purpose,
     going: Going,
+}
+
+impl Down {
+    /// What the machine serves for others ends while everything else of it is there still. The error
+    /// says why it stays.
+    async fn last_steps(
+        &self,
+        hands: &dyn Hands,
+        board: &Board,
+        wake: &Wake,
+    ) -> Result<(), String> {
+        let tell = |ended: Result<(), String>| {
+            if let Err(why) = ended {
+                board.emit("order", "control plane", why);
+            }
+        };
+        // Others may have gone down while pods left.
+        hands.may_go_down(self.how).await?;
+        self.going.retire(Retire::Controllers);
+        wake.wake();
+        tell(hands.controllers_end().await);
+        self.going.retire(Retire::ApiServer);
+        wake.wake();
+        tell(hands.api_server_ends().await);
+        // And while that took its time.
+        hands.may_go_down(self.how).await
+    }
 }
 
 impl Machine {
@@ -102,11 +133,13 @@ impl Machine {
             }
             // A leader that only goes silent costs the others an election. A restart of the agent
             // costs them nothing.
-            if let Some(how) = down.as_ref().map(|down| down.how) {
-                // Others may have gone down while pods left. Who is forced has its turn if it can.
-                if let Err(why) = hands.may_go_down(how).await
-                    && drain.is_some()
-                {
+            if let Some(order) = &down {
+                let goes = match drain {
+                    Some(_) => order.last_steps(&*hands, &board, &wake).await,
+                    // Who is forced has its turn if it can, and stops at once.
+                    None => hands.may_go_down(order.how).await.or(Ok(())),
+                };
+                if let Err(why) = goes {
                     board.emit("order", what, format!("{what} called off: {why}"));
                     if let Err(why) = hands.stay().await {
                         board.emit("order", "drain", why);
