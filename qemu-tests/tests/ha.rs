@@ -125,15 +125,21 @@ spec:
     - /usr/bin/sh
     - -c
     - |
+      # It keeps its side open until it is answered: who hangs up has its question called off.
+      cat >/tmp/ask <<'END'
+      printf 'GET /api/v1/namespaces/default HTTP/1.1\r\nHost: kubernetes\r\nAuthorization: Bearer %s\r\n' \
+        "$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)"
+      printf 'Connection: close\r\n\r\n'
+      cat >/tmp/said
+      END
       good=0 failed=0
-      token=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)
       while :; do
-        said=$(printf 'GET %s HTTP/1.1\r\nHost: kubernetes\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n' \
-          /api/v1/namespaces/default "$token" |
-          /usr/bin/socat -t 20 - OPENSSL:127.0.0.1:7445,verify=0,connect-timeout=20 2>&1)
-        case $said in
+        : >/tmp/said
+        /usr/bin/socat -t 20 OPENSSL:127.0.0.1:7445,verify=0,snihost=kubernetes,connect-timeout=20 \
+          EXEC:'/usr/bin/sh /tmp/ask' 2>/tmp/why
+        case $(cat /tmp/said) in
           'HTTP/1.1 200'*) good=$((good + 1)) ;;
-          *) failed=$((failed + 1)); echo "failed: $said" ;;
+          *) failed=$((failed + 1)); echo "failed: $(cat /tmp/said /tmp/why)" ;;
         esac
         echo "asked $good $failed"
       done

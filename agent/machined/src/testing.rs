@@ -5,6 +5,7 @@ pub(crate) mod api_server;
 pub(crate) mod control_plane;
 pub(crate) mod external_etcd;
 pub(crate) mod joiner;
+pub(crate) mod space;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

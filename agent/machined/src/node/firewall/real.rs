@@ -1,10 +1,13 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use machine_plan::observed::Route;
 
 use super::*;
+use crate::testing::space::SILENCE;
 
 /// One of each kind: kube-proxy's and a host's own among them, which only say what they are asked.
 const PORTS: [u16; 12] = [
