@@ -51,6 +51,8 @@ effects! {
     AssignPodCidrs: Row::new("the first node's", asked_of(API), page::NODES),
     SetRoutes: played("to two nodes' pods", &scenes::set_routes(), None),
     UncordonNode: Row::new("after a reboot that was not", asked_of(API), page::NODES),
+    ApproveServing: Row::new("of a node's own names", asked_of(API), page::SERVING),
+    TellServing: Row::new("of another node's name", [Rule(page::MEMORY); 6], page::SERVING),
     JoinEtcd: Row::new("the second member", [Green; 6], page::MEMBERS),
     KeepMembership: played("in the ledger", &scenes::keep_membership(), None),
     PromoteMember: Row::new("the second member", asked_of(CLUSTER), page::MEMBERS),

@@ -150,6 +150,7 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         served = serve => served?,
         () = reconciler.run() => {}
+        () = ears::serving(Arc::clone(&node), Arc::clone(&ledger), wake.clone()) => {}
         () = ears::nodes(node, Arc::clone(&ledger), wake.clone()) => {}
         () = identity.keep(Arc::clone(&ledger), Arc::clone(&board), wake.clone()) => {}
         () = pulse::listen(wake.clone()) => {}

@@ -212,6 +212,7 @@ impl Node {
         };
         let node = limited(self.kube.node(&access, &desired.hostname));
         let peers = limited(self.kube.peers(&access, &desired.hostname));
+        let (serving, serving_told) = self.kube.serving();
         let routes = limited(routes::look());
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
@@ -267,6 +268,8 @@ impl Node {
             kubelet_certificate: certificate.clone(),
             node,
             peers,
+            serving,
+            serving_told,
             routes,
             applied: files::note(&note("applied")),
             file_systems: room::look(),
@@ -327,6 +330,9 @@ impl Node {
             Action::AssignPodCidrs { name, cidrs } => {
                 let access = self.access(entry);
                 self.kube.assign_pod_cidrs(&access, name, cidrs).await
+            }
+            Action::ApproveServing { .. } | Action::TellServing { .. } => {
+                self.execute_serving(entry, action).await
             }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::UncordonNode { name } => {

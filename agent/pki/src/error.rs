@@ -33,6 +33,12 @@ pub enum PkiError {
         /// What the parser said.
         problem: String,
     },
+    /// The request for a certificate is not well-formed, or not signed by its key.
+    #[error("parse certificate request: {problem}")]
+    Asked {
+        /// What the parser said.
+        problem: String,
+    },
     /// The private key is of no supported kind.
     #[error("read private key: {problem}")]
     Key {

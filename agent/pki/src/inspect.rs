@@ -236,7 +236,7 @@ fn add_name(facts: &mut CertificateFacts, name: &GeneralName<'_>) {
     }
 }
 
-fn text(attribute: Option<&AttributeTypeAndValue<'_>>) -> String {
+pub(crate) fn text(attribute: Option<&AttributeTypeAndValue<'_>>) -> String {
     attribute
         .and_then(|attribute| attribute.as_str().ok())
         .unwrap_or_default()

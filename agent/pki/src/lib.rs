@@ -4,6 +4,7 @@
 //! cluster's authorities) may also be RSA, P-384 or Ed25519, in PKCS#8, SEC1 or PKCS#1.
 //! Nothing here reads a clock: the time is an argument.
 
+mod asked;
 mod authority;
 pub mod code;
 mod error;
@@ -17,6 +18,7 @@ mod secret;
 mod service_account;
 mod sign;
 
+pub use asked::{RequestFacts, inspect_request};
 pub use authority::{Authority, AuthorityKind};
 pub use error::PkiError;
 pub use inspect::{

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use machine_pki::{
-    Authority, AuthorityKind, LeafRequest, Secret, Usage, inspect, issued_by, key_matches,
+    Authority, AuthorityKind, LeafRequest, Secret, Usage, inspect, inspect_request, issued_by,
+    key_matches,
 };
 use proptest::prelude::*;
 
@@ -37,11 +38,12 @@ fn der(pem: &str) -> Vec<u8> {
     BASE64.decode(body.as_bytes()).unwrap()
 }
 
+// In lines of 64, as every tool writes it.
 fn pem(label: &str, der: &[u8]) -> String {
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        BASE64.encode(der)
-    )
+    let body = BASE64.encode(der);
+    let lines: Vec<_> = body.as_bytes().chunks(64).collect();
+    let body = String::from_utf8(lines.join(&b'\n')).unwrap();
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
 fn read_all(text: &str) {
@@ -51,6 +53,7 @@ fn read_all(text: &str) {
     let _ = key_matches(text, AUTHORITY.key_pem());
     let _ = key_matches(AUTHORITY.certificate_pem(), &Secret::new(text.to_owned()));
     let _ = Authority::from_pem(AuthorityKind::Etcd, text, AUTHORITY.key_pem());
+    let _ = inspect_request(text);
     let _ = AUTHORITY.sign_csr(text, &request(), now());
 }
 

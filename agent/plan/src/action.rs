@@ -12,6 +12,7 @@ use crate::membership::{MemberId, Membership};
 use crate::observed::Route;
 use crate::order::Source;
 use crate::render::Leaf;
+use crate::serving::shown;
 use crate::turn::{Turn, TurnSeen, renews};
 
 /// One effect on the machine or its cluster.
@@ -108,6 +109,24 @@ pub enum Action {
     UncordonNode {
         /// The node's name.
         name: String,
+    },
+    /// Approve a kubelet's request for the certificate that it serves with.
+    ApproveServing {
+        /// The request's name.
+        name: String,
+        /// Which of that name: never a later one.
+        uid: String,
+        /// Whose it is.
+        node: String,
+    },
+    /// Say once why such requests are left alone.
+    TellServing {
+        /// The name of one of them.
+        name: String,
+        /// Who made it, as it is shown.
+        whom: String,
+        /// Why.
+        why: String,
     },
     /// Have this machine added to etcd's cluster as a learner, and keep the membership.
     JoinEtcd {
@@ -219,6 +238,9 @@ impl Action {
             Self::SetRoutes { add, remove } => {
                 format!("routes to {} nodes' pods", add.len().max(remove.len()))
             }
+            Self::ApproveServing { name, .. } | Self::TellServing { name, .. } => {
+                format!("certificate request {}", shown(name))
+            }
             Self::JoinEtcd { name, .. } => format!("etcd member {name}"),
             Self::KeepMembership { membership } => format!("etcd member {}", membership.id),
             Self::PromoteMember { id, name } | Self::RemoveMember { id, name, .. } => {
@@ -255,6 +277,12 @@ impl fmt::Display for Action {
             Self::AssignPodCidrs { .. } => write!(f, "assign pod subnets to {object}"),
             Self::SetRoutes { .. } => write!(f, "set {object}"),
             Self::UncordonNode { .. } => write!(f, "uncordon {object}"),
+            Self::ApproveServing { node, .. } => {
+                write!(f, "approve {object}: node {node} serves with it")
+            }
+            Self::TellServing { whom, why, .. } => {
+                write!(f, "leave {object} of {whom} alone: {why}")
+            }
             Self::JoinEtcd { .. } => write!(f, "add {object} as a learner"),
             Self::KeepMembership { membership } => {
                 let vote = if membership.voter {

@@ -251,6 +251,16 @@ impl Desired {
         self.config.pod_subnets()
     }
 
+    /// The cluster's ranges of service addresses.
+    pub fn service_subnets(&self) -> &[machine_config::IpNet] {
+        self.config.service_subnets()
+    }
+
+    /// Below which the cluster's services have their names.
+    pub fn dns_domain(&self) -> &str {
+        self.config.dns_domain()
+    }
+
     /// Every file whose content is known beforehand.
     pub fn files(&self) -> impl Iterator<Item = &RenderedFile> {
         let of_units = self.units().flat_map(|unit| &unit.files);

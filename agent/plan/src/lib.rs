@@ -14,6 +14,7 @@ pub mod observed;
 pub mod order;
 pub mod recovery;
 pub mod render;
+pub mod serving;
 pub mod stages;
 pub mod turn;
 pub mod verdict;

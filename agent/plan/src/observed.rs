@@ -1,6 +1,6 @@
 //! All that one look can see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::membership::{Member, Membership};
 use crate::order::EtcdOrder;
+use crate::serving::ServingRequest;
 use crate::turn::TurnSeen;
 
 /// The result of one probe. An unreachable peer is a value, not an error.
@@ -73,6 +74,15 @@ pub struct LeafSeen {
     pub server: Option<String>,
 }
 
+/// What a node says of itself that it is reached by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KnownBy {
+    /// Names, in small letters.
+    pub names: BTreeSet<String>,
+    /// Addresses; one of IPv4 is never written as one of IPv6.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
 /// This machine's node object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeSeen {
@@ -88,6 +98,8 @@ pub struct NodeSeen {
     pub cordoned_before: bool,
     /// Given by the controller manager.
     pub pod_cidrs: Vec<IpNet>,
+    /// All its names and addresses.
+    pub known_by: KnownBy,
 }
 
 /// Another machine's node object.
@@ -101,6 +113,8 @@ pub struct PeerSeen {
     pub addresses: Vec<IpAddr>,
     /// Given by the controller manager.
     pub pod_cidrs: Vec<IpNet>,
+    /// All its names and addresses.
+    pub known_by: KnownBy,
 }
 
 /// A way to another node's pods.
@@ -203,6 +217,10 @@ pub struct Observed {
     pub node: Probe<NodeSeen>,
     /// All nodes of the cluster but this one.
     pub peers: Probe<Vec<PeerSeen>>,
+    /// On a control plane: requests of kubelets for serving certificates that nobody has decided on.
+    pub serving: Probe<Vec<ServingRequest>>,
+    /// What was said in this run of the agent of such requests that are left alone, by who made them.
+    pub serving_told: BTreeMap<String, BTreeSet<String>>,
     /// The kernel's routes that this agent has made.
     pub routes: Probe<Vec<Route>>,
     /// Digest of the objects that were last applied in this boot.

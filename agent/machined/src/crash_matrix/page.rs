@@ -97,6 +97,17 @@ pub(super) const NOBODY: &Why = &Why {
     tests: RELOADS,
 };
 
+pub(super) const MEMORY: &Why = &Why {
+    word: "memory",
+    text: "It is said in the events, which are the agent's own memory, and by its next run once more.",
+    tests: SERVING,
+};
+
+pub(super) const SERVING: &[Test] = &[test(
+    "agent/machined/src/node/kube/tests/real/serving.rs",
+    "a_kubelet_is_given_its_own_names_and_no_others",
+)];
+
 pub(super) const RELOADS: &[Test] = &[test(
     "agent/machined/src/node/systemd/tests/scenarios.rs",
     "changed_unit_files_count_after_one_reload",

@@ -256,5 +256,6 @@ fn peer(name: &str, last: u8) -> PeerSeen {
         control_plane: name.starts_with("cp"),
         addresses: vec![std::net::Ipv4Addr::new(10, 0, 2, last).into()],
         pod_cidrs: vec![format!("10.244.{last}.0/24").parse().unwrap()],
+        ..PeerSeen::default()
     }
 }

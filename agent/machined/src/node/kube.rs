@@ -6,6 +6,7 @@ mod error;
 mod kubeconfig;
 mod objects;
 mod resource;
+pub mod serving;
 pub mod tokens;
 mod watched;
 
@@ -21,6 +22,7 @@ use machine_plan::action::object_name;
 use machine_plan::digest::digest;
 use machine_plan::observed::{NodeSeen, PeerSeen, Probe};
 use machine_plan::render;
+use machine_plan::serving::ServingRequest;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -94,7 +96,9 @@ impl Access {
 #[derive(Default)]
 pub struct Kube {
     client: Mutex<Option<(String, Client)>>,
-    watched: Watched,
+    watched: Watched<PeerSeen>,
+    serving: Watched<ServingRequest>,
+    told: serving::Told,
 }
 
 impl Kube {

@@ -197,4 +197,23 @@ mod tests {
         );
         assert_eq!(target, json!({ "a": { "b": 1, "d": {} }, "list": [3] }));
     }
+
+    #[test]
+    fn a_kubelet_asks_for_a_serving_certificate_only_where_that_is_said() {
+        let document =
+            include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+        let asks = |words: &str| {
+            let words = format!("machine:\n{words}");
+            let document = document.replacen("machine:\n", &words, 1);
+            let config = machine_config::read(document.as_bytes()).unwrap().config;
+            let facts = HostFacts::at("10.0.2.15".parse().unwrap());
+            let files = kubelet(&config, &facts);
+            let text = files[0].content.expose();
+            assert_eq!(files[0].path, CONFIG);
+            text.contains("\nserverTLSBootstrap: true\n")
+        };
+        assert!(!asks(""), "as kubeadm's kubelets");
+        let word = "  kubelet: {extraConfig: {serverTLSBootstrap: true}}\n";
+        assert!(asks(word));
+    }
 }

@@ -16,6 +16,9 @@ use super::organizations as groups;
 use super::{API_PORT, KUBERNETES, PKI, api_url, gates};
 use crate::facts::HostFacts;
 
+/// The leaf that the API server serves with.
+pub const API_SERVER: &str = "apiserver";
+
 /// A certificate that this node makes, signs and keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Leaf {
@@ -134,7 +137,7 @@ fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
         names.into_request(node, Vec::new(), Usage::Both)
     };
     [
-        ("apiserver", Kubernetes, api_server(config, facts)),
+        (API_SERVER, Kubernetes, api_server(config, facts)),
         (
             "apiserver-kubelet-client",
             Kubernetes,

@@ -46,7 +46,9 @@ pub use keepalived::{UNREADY_FILE, keepalived};
 pub use kubeconfig::{bootstrap_kubeconfig, kubeconfig};
 pub use kubelet::kubelet;
 pub use leaf_fitness::Why;
-pub use leaves::{Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf};
+pub use leaves::{
+    API_SERVER, Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf,
+};
 pub use marks::{NodeMarks, node_marks};
 pub(crate) use objects::rfc3339;
 pub use objects::{

@@ -77,6 +77,7 @@ fn peer(name: &str, address: &str, control_plane: bool) -> PeerSeen {
         control_plane,
         addresses: vec![ip("fd00::9"), ip(address)],
         pod_cidrs: Vec::new(),
+        ..PeerSeen::default()
     }
 }
 

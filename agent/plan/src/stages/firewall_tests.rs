@@ -96,6 +96,7 @@ fn who_keeps_strangers_out_learns_who_is_none() {
             control_plane: true,
             addresses: vec!["10.9.0.1".parse().unwrap()],
             pod_cidrs: Vec::new(),
+            ..PeerSeen::default()
         }]);
         let verdict = verdict(Stage::Endpoint, &desired, &observed, 0).unwrap();
         let addresses = vec!["10.0.2.15".parse().unwrap(), "10.9.0.1".parse().unwrap()];

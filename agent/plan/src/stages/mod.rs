@@ -12,6 +12,7 @@ mod host;
 mod node;
 mod pods;
 mod routes;
+mod serving;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -61,6 +62,8 @@ pub enum Stage {
     Routes,
     /// Other machines' members of etcd.
     Members,
+    /// Certificates that kubelets serve with.
+    Serving,
     /// The end of this machine's turn to be away.
     Turn,
 }
@@ -85,6 +88,7 @@ impl Stage {
             Self::Ready => "ready",
             Self::Routes => "routes",
             Self::Members => "members",
+            Self::Serving => "serving",
             Self::Turn => "turn",
         }
     }
@@ -103,7 +107,7 @@ type Rule = fn(&Look<'_>) -> Verdict;
 // Manifests are written before kubelet starts, so that its first look finds
 // them; whether the pods then run is the `api` stage's business. A stage is held
 // only where acting without its need would be wrong or useless.
-const TABLE: [(Stage, &[Stage], Rule); 17] = [
+const TABLE: [(Stage, &[Stage], Rule); 18] = [
     (Stage::Host, &[], host::plan),
     // After the host: its rules name the subnets of the node's address.
     (Stage::Firewall, &[Stage::Host], firewall::plan),
@@ -139,6 +143,8 @@ const TABLE: [(Stage, &[Stage], Rule); 17] = [
     (Stage::Routes, &[Stage::Network], routes::plan),
     // Another machine's business, helped with where its own agent is away.
     (Stage::Members, &[Stage::Etcd], etcd::others),
+    // Other machines' business too.
+    (Stage::Serving, &[Stage::Api], serving::plan),
     // It asks by itself for what it needs, where there is a turn to end.
     (Stage::Turn, &[], turn::plan),
 ];

@@ -128,6 +128,8 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::UpdateMember { .. }
         | Action::TakeTurn { .. }
         | Action::GiveTurn { .. }
+        | Action::ApproveServing { .. }
+        | Action::TellServing { .. }
         | Action::LeaveEtcd { .. }
         | Action::RestoreEtcd { .. }
         | Action::PlaceEtcd { .. }
@@ -479,6 +481,7 @@ fn peer(name: &str, address: &str, pods: &str) -> PeerSeen {
         control_plane: false,
         addresses: vec![address.parse().unwrap()],
         pod_cidrs: vec![pods.parse().unwrap()],
+        ..PeerSeen::default()
     }
 }
 

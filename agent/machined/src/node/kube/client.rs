@@ -104,14 +104,17 @@ impl Client {
         self.ask(Method::DELETE, path, None).await.map(drop)
     }
 
-    /// Every change of a list since a version, until the API server or the connection ends it.
+    /// Every change of a list, or of what a query chooses of it, since a version, until the API server
+    /// or the connection ends it.
     pub async fn watch<T: DeserializeOwned>(
         &self,
         list: &str,
         version: &str,
     ) -> Result<impl Stream<Item = Event<T>> + use<T>, Error> {
         let seconds = WATCH.as_secs();
-        let path = format!("{list}?watch=true&resourceVersion={version}&timeoutSeconds={seconds}");
+        let more = if list.contains('?') { '&' } else { '?' };
+        let path =
+            format!("{list}{more}watch=true&resourceVersion={version}&timeoutSeconds={seconds}");
         let until = Instant::now() + WATCH + LATE;
         let asked = self.send(self.request(Method::GET, &path, None)?);
         let (sender, answer) = timeout(ANSWER, asked).await.map_err(slow)??;

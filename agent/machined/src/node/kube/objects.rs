@@ -2,9 +2,10 @@
 //! server sends is read over.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use machine_plan::observed::{NodeSeen, PeerSeen};
+use machine_plan::observed::{KnownBy, NodeSeen, PeerSeen};
 use serde::{Deserialize, Serialize};
 
 /// Several objects.
@@ -33,6 +34,8 @@ impl<T> List<T> {
 pub struct Metadata {
     pub name: String,
     pub namespace: String,
+    pub uid: String,
+    pub creation_timestamp: Option<String>,
     pub resource_version: Option<String>,
     /// Set once it is being deleted.
     pub deletion_timestamp: Option<String>,
@@ -131,6 +134,23 @@ impl Node {
         self.status.conditions.iter().find(|c| c.kind == "Ready")
     }
 
+    fn known_by(&self) -> KnownBy {
+        let mut known = KnownBy::default();
+        for Address { kind, address } in &self.status.addresses {
+            let ip = address.parse::<IpAddr>().map(|ip| ip.to_canonical());
+            match (kind.as_str(), ip) {
+                ("InternalIP" | "ExternalIP" | "Hostname", Ok(ip)) => {
+                    known.addresses.insert(ip);
+                }
+                ("Hostname" | "InternalDNS" | "ExternalDNS", Err(_)) => {
+                    known.names.insert(address.to_ascii_lowercase());
+                }
+                _ => {}
+            }
+        }
+        known
+    }
+
     /// As others see it.
     pub fn peer(&self) -> PeerSeen {
         let addresses = self.status.addresses.iter();
@@ -144,6 +164,7 @@ impl Node {
                 .filter_map(|a| a.address.parse().ok())
                 .collect(),
             pod_cidrs: self.pod_cidrs(),
+            known_by: self.known_by(),
         }
     }
 
@@ -156,6 +177,7 @@ impl Node {
             ready_message: message.unwrap_or_else(|| "no Ready condition yet".to_owned()),
             cordoned_before: crate::node::drain::cordoned_before(&self.metadata.annotations),
             pod_cidrs: self.pod_cidrs(),
+            known_by: self.known_by(),
             labels: self.metadata.labels,
             taints: self
                 .spec

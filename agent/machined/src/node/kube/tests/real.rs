@@ -1,5 +1,7 @@
 //! See `just adapters`.
 
+mod serving;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
