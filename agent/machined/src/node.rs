@@ -18,8 +18,6 @@ pub mod room;
 pub mod routes;
 pub mod signer;
 pub mod systemd;
-#[cfg(test)]
-mod virtual_ip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,8 @@
 //! The cluster's endpoint, asked as a stranger: whether a cluster of ours is there.
 
+#[cfg(test)]
+mod virtual_ip;
+
 use std::time::Duration;
 
 use machine_config::{ClusterSecrets, MachineConfig};
