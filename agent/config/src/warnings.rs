@@ -7,7 +7,8 @@ use crate::machine::MachineConfig;
 pub fn warnings(config: &MachineConfig) -> Vec<String> {
     let endpoints = config.external_etcd().unwrap_or_default();
     // One may be a load balancer's, or a name of all.
-    members(endpoints.len()).into_iter().collect()
+    let own = config.etcd_members().unwrap_or_default();
+    members(endpoints.len() + own.len()).into_iter().collect()
 }
 
 /// What is to be said of an etcd of so many members.

@@ -4,6 +4,8 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
+use machine_config::Role;
+
 use super::etcd_address::{away, begun, lost, moved, there};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order, turn};
@@ -20,7 +22,7 @@ const NOT_RESTARTED: &str = "etcd is not restarted with what is new";
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let Some(manifest) = &look.desired.etcd else {
-        return external(look);
+        return elsewhere(look);
     };
     let observed = look.observed;
     match &observed.etcd_order {
@@ -52,9 +54,9 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
     }
 }
 
-/// No member is to be here. An API server on an external etcd makes a cluster of it where there is none,
-/// so the first one waits for the order all the same; one that has begun is never held back.
-fn external(look: &Look<'_>) -> Verdict {
+/// No member is to be here. An API server makes a cluster of an empty etcd, whose machines that has, so the
+/// first one waits for the order all the same; one that has begun is never held back.
+fn elsewhere(look: &Look<'_>) -> Verdict {
     let (desired, observed) = (look.desired, look.observed);
     let there = |file: &RenderedFile| {
         let seen = observed.files.get(&file.path);
@@ -63,7 +65,7 @@ fn external(look: &Look<'_>) -> Verdict {
     // The manifest is gone with each boot; who was in the cluster is remembered.
     let begun = desired.api_server.iter().any(there) || !desired.control_planes.is_empty();
     let ordered = observed.bootstrap_ordered || observed.bootstrap_done;
-    if !desired.external_etcd || begun || ordered || observed.endpoint.seen().is_some() {
+    if !desired.etcd_elsewhere || begun || ordered || observed.endpoint.seen().is_some() {
         return Verdict::Settled;
     }
     Verdict::blocked(
@@ -78,6 +80,7 @@ fn joining(look: &Look<'_>) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
     let members = match &observed.members {
         Probe::Seen(members) => members,
+        _ if desired.role == Role::Etcd => return alone(look),
         Probe::Unreadable(why) => {
             return Verdict::wait(format!("no member of etcd's cluster answers: {why}"));
         }
@@ -145,6 +148,31 @@ fn joining(look: &Look<'_>) -> Verdict {
             "bring them up, or take those that are gone out: machinectl etcd remove NAME",
         ),
         None => join(look),
+    }
+}
+
+/// A machine of role `etcd` is told where others are: none of them may have begun yet.
+fn alone(look: &Look<'_>) -> Verdict {
+    let why = match &look.observed.members {
+        Probe::Unreadable(why) => format!(": {why}"),
+        _ => String::new(),
+    };
+    match look.observed.bootstrap_done {
+        // Never again by itself: what is lost may live on elsewhere.
+        true => Verdict::blocked(
+            format!(
+                "this machine was a member and its etcd data is gone; it will not start a second cluster, \
+                 and no member answers at cluster.etcd.members{why}"
+            ),
+            "bring another machine of role etcd up: this one then joins again; or restore a snapshot",
+        ),
+        false => Verdict::blocked(
+            format!(
+                "no member answers at cluster.etcd.members: waiting for the bootstrap order, or for a \
+                 member to answer there{why}"
+            ),
+            "machinectl bootstrap, on exactly one machine of role etcd",
+        ),
     }
 }
 
