@@ -179,7 +179,7 @@ impl Node {
         let api = async {
             match desired.role {
                 Role::ControlPlane => limited(self.kube.ready(&access)).await,
-                Role::Worker => Probe::Absent,
+                Role::Worker | Role::Etcd => Probe::Absent,
             }
         };
         let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
@@ -187,7 +187,7 @@ impl Node {
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let ordered = order_is(OrderState::Ordered);
         // Whether there is a cluster, where no member of etcd could tell.
-        let unknown = desired.external_etcd && desired.control_planes.is_empty() && !ordered;
+        let unknown = desired.etcd_elsewhere && desired.control_planes.is_empty() && !ordered;
         let endpoint = async {
             match (desired.role, &entry.bundle.secrets) {
                 (Role::ControlPlane, Some(secrets)) if unknown => {
@@ -208,9 +208,27 @@ impl Node {
                 _ => Probe::Seen(()),
             }
         };
-        let node = limited(self.kube.node(&access, &desired.hostname));
-        let peers = limited(self.kube.peers(&access, &desired.hostname));
+        // What is no node has nobody to ask about nodes.
+        let asks = desired.role.has_node();
+        let node = async {
+            match asks {
+                true => limited(self.kube.node(&access, &desired.hostname)).await,
+                false => Probe::Absent,
+            }
+        };
+        let peers = async {
+            match asks {
+                true => limited(self.kube.peers(&access, &desired.hostname)).await,
+                false => Probe::Absent,
+            }
+        };
         let routes = limited(routes::look());
+        let etcd_listens = async {
+            match unknown || ordered {
+                true => etcd::listens(&desired.etcd_machines).await,
+                false => Probe::Absent,
+            }
+        };
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
             let health = etcd::health(desired, address).await;
@@ -221,8 +239,16 @@ impl Node {
         };
         // Asked before and after whose turn it is: an order that begins or ends meanwhile counts.
         let going_down = self.going.is_so();
-        let (units, api_server, endpoint, node, peers, routes, (etcd_health, asked)) =
-            futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
+        let (units, api_server, endpoint, node, peers, routes, (etcd_health, asked), etcd_listens) = futures_util::join!(
+            units,
+            api,
+            endpoint,
+            node,
+            peers,
+            routes,
+            etcd,
+            etcd_listens
+        );
         let going_down = going_down || self.going.is_so();
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
@@ -268,6 +294,7 @@ impl Node {
             applied: files::note(&note("applied")),
             file_systems: room::look(),
             etcd_health,
+            etcd_listens,
             static_pods: pods::restarts(&desired.hostname),
         }
     }

@@ -102,6 +102,8 @@ pub struct Desired {
     pub kubelet: Option<Unit>,
     /// This control plane's etcd is on other machines: those of role `etcd`, or somebody else's.
     pub etcd_elsewhere: bool,
+    /// Where it is then, if that is on the cluster's machines of role `etcd`.
+    pub etcd_machines: Vec<IpAddr>,
     /// What etcd is started from, its manifest or its unit's arguments: written only where a cluster may
     /// start or exists.
     pub etcd: Option<RenderedFile>,
@@ -198,6 +200,10 @@ impl Desired {
             authorities,
             etcd,
             etcd_elsewhere: config.etcd_is_elsewhere(),
+            etcd_machines: match config.etcd_members() {
+                Some(members) if control_plane => members.to_vec(),
+                _ => Vec::new(),
+            },
             etcd_begun: match member {
                 true => {
                     let first = EtcdWish::New {

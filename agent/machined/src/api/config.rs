@@ -206,8 +206,16 @@ fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
         let message = format!("{message}, and does not move by itself");
         return Err(convert::conflict("cluster.etcd.external", message, HINT));
     }
+    if old.etcd_members().is_some() != new.etcd_members().is_some() {
+        let message = match old.etcd_members() {
+            Some(_) => "the cluster's data is in etcd on machines of its own",
+            None => "the cluster's data is not in etcd on machines of its own",
+        };
+        let message = format!("{message}, and does not move by itself");
+        return Err(convert::conflict("cluster.etcd.members", message, HINT));
+    }
     let (was, would) = (old.etcd_run_as(), new.etcd_run_as());
-    if old.role().is_control_plane() && was != would {
+    if old.has_etcd_member() && was != would {
         let message = format!(
             "the machine's member of etcd is a {was}, and does not become a {would} by itself"
         );

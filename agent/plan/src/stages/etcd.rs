@@ -4,6 +4,8 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
+use std::net::IpAddr;
+
 use machine_config::Role;
 
 use super::etcd_address::{away, begun, lost, moved, there};
@@ -64,8 +66,19 @@ fn elsewhere(look: &Look<'_>) -> Verdict {
     };
     // The manifest is gone with each boot; who was in the cluster is remembered.
     let begun = desired.api_server.iter().any(there) || !desired.control_planes.is_empty();
-    let ordered = observed.bootstrap_ordered || observed.bootstrap_done;
-    if !desired.etcd_elsewhere || begun || ordered || observed.endpoint.seen().is_some() {
+    let no_member = !desired.etcd_machines.is_empty() && observed.etcd_listens != Probe::Seen(());
+    if !desired.etcd_elsewhere || begun || observed.bootstrap_done {
+        return Verdict::Settled;
+    }
+    // It would end again and again, and be started after longer and longer pauses.
+    if observed.bootstrap_ordered && no_member {
+        let at: Vec<_> = desired.etcd_machines.iter().map(IpAddr::to_string).collect();
+        return Verdict::wait(format!(
+            "no member of etcd listens at {}: the first one has to begin there",
+            at.join(", ")
+        ));
+    }
+    if observed.bootstrap_ordered || observed.endpoint.seen().is_some() {
         return Verdict::Settled;
     }
     Verdict::blocked(

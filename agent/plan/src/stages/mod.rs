@@ -13,6 +13,8 @@ mod node;
 mod pods;
 mod routes;
 #[cfg(test)]
+mod role_tests;
+#[cfg(test)]
 mod tests;
 mod turn;
 mod units;
