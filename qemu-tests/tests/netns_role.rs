@@ -57,11 +57,17 @@ fn a_control_plane_serves_from_etcd_on_machines_of_its_own() -> anyhow::Result<(
 /// First etcd, then the API. What is ordered too early waits, and what would make a second cluster is
 /// refused.
 fn begins(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let (first, second, cp) = (cluster.at("etcd1")?, cluster.at("etcd2")?, cluster.at("cp1")?);
+    let (first, second, cp) = (
+        cluster.at("etcd1")?,
+        cluster.at("etcd2")?,
+        cluster.at("cp1")?,
+    );
     cluster.machinectl(&["bootstrap", "-n", &cp], 60)?;
     cluster.until(60, "cp1 to wait for etcd", |this, deadline| {
         let ran = this.ask(&["status", "-n", &cp], deadline)?;
-        let waits = ran.stdout.contains("no member of etcd listens at 192.0.2.11");
+        let waits = ran
+            .stdout
+            .contains("no member of etcd listens at 192.0.2.11");
         ensure!(waits, "{}", ran.stdout);
         Ok(())
     })?;
@@ -76,7 +82,9 @@ fn begins(cluster: &mut Cluster) -> anyhow::Result<()> {
     until_served(cluster, 60)?;
 
     let refused = cluster.machinectl_ends(&["etcd", "members", "-n", &cp], 30)?;
-    let told = refused.stderr.contains("192.0.2.11, 192.0.2.12, 192.0.2.13");
+    let told = refused
+        .stderr
+        .contains("192.0.2.11, 192.0.2.12, 192.0.2.13");
     ensure!(refused.code != 0 && told, "{}", refused.stderr);
     let nodes = cluster.ready(&Deadline::new(30, "the nodes"))?;
     ensure!(nodes == ["cp1"], "Ready are {nodes:?}");

@@ -235,7 +235,9 @@ impl Desired {
     /// `None` where another network is wanted.
     pub fn cni(&self, pod_cidrs: &[ipnet::IpNet]) -> Option<RenderedFile> {
         match self.config.network_addon() {
-            NetworkAddon::Bridge if self.role.has_node() => Some(render::cni(&self.config, pod_cidrs)),
+            NetworkAddon::Bridge if self.role.has_node() => {
+                Some(render::cni(&self.config, pod_cidrs))
+            }
             NetworkAddon::Bridge | NetworkAddon::None | NetworkAddon::Manifests(_) => None,
         }
     }

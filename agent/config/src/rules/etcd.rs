@@ -92,10 +92,16 @@ pub(super) fn of_role(machine: &MachineSection, cluster: &ClusterSection, report
     let at = root.key("cluster").key("etcd");
     if cluster.etcd.external.is_some() {
         let fault = Fault::new("cannot be: this machine has a member of the cluster's own etcd");
-        report.key(&at.key("external"), fault.hint("remove it, or give the machine another role"));
+        report.key(
+            &at.key("external"),
+            fault.hint("remove it, or give the machine another role"),
+        );
     } else if cluster.etcd.members.is_empty() {
         let fault = Fault::new("is missing: machines of role etcd find each other by it");
-        report.value(&at.key("members"), fault.hint("the addresses of all of them"));
+        report.value(
+            &at.key("members"),
+            fault.hint("the addresses of all of them"),
+        );
     }
     let kubelet = &machine.kubelet;
     let of_kubernetes = [
@@ -116,7 +122,8 @@ pub(super) fn of_role(machine: &MachineSection, cluster: &ClusterSection, report
     ];
     for (section, field, unused) in of_kubernetes {
         if !unused {
-            let fault = Fault::new("has no effect: a machine of role etcd runs nothing of Kubernetes");
+            let fault =
+                Fault::new("has no effect: a machine of role etcd runs nothing of Kubernetes");
             let at = root.key("machine").key(section).key(field);
             report.key(&at, fault.hint("remove it"));
         }

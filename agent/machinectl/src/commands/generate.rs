@@ -129,8 +129,10 @@ fn nodes(args: &GenConfigArgs) -> Result<Nodes, Failure> {
     for (text, role) in control_planes.chain(etcd).chain(workers) {
         let target: Target = text.parse().map_err(Failure::usage)?;
         if role == Role::Etcd && target.name.is_none() {
-            return Err(Failure::usage(format!("--etcd-nodes {text} has no address"))
-                .next("write HOSTNAME=ADDRESS: the cluster's machines find its etcd there"));
+            return Err(
+                Failure::usage(format!("--etcd-nodes {text} has no address"))
+                    .next("write HOSTNAME=ADDRESS: the cluster's machines find its etcd there"),
+            );
         }
         nodes.described.push(NodeDescription {
             hostname: target.label().to_owned(),
@@ -212,12 +214,8 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
     if let Some(warning) = members_warning(members) {
         crate::tell!("warning: {warning}");
     }
-    let documents = make::documents(
-        &described(args, nodes),
-        &secrets,
-        SystemTime::now(),
-    )
-    .map_err(told)?;
+    let documents =
+        make::documents(&described(args, nodes), &secrets, SystemTime::now()).map_err(told)?;
     // Look before writing: half a folder is harder to repair than none.
     for node in &documents {
         let path = folder.join(format!("{}.yaml", node.hostname));

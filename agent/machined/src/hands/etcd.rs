@@ -34,7 +34,9 @@ impl Hands {
         let entry = self.ledger.current()?;
         let config = &entry.bundle.config;
         let own = facts::look(config).node_ip;
-        config.has_etcd_member().then(|| (own, machine_plan::render::etcd_peer_url(own)))
+        config
+            .has_etcd_member()
+            .then(|| (own, machine_plan::render::etcd_peer_url(own)))
     }
 
     /// Whether this machine's member is a unit, and the others can do without it for a moment. It takes

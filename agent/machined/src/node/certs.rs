@@ -161,9 +161,10 @@ fn put(path: &str, text: &str, mode: u32) -> std::io::Result<()> {
 pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Authority, String> {
     let pair =
         pair(secrets, kind).ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
-    let key = pair.key.as_ref().ok_or_else(|| {
-        format!("this machine does not hold the {kind:?} authority's key")
-    })?;
+    let key = pair
+        .key
+        .as_ref()
+        .ok_or_else(|| format!("this machine does not hold the {kind:?} authority's key"))?;
     Authority::from_pem(kind, &pair.certificate, key).map_err(|e| e.to_string())
 }
 

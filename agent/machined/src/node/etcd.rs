@@ -10,9 +10,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use machine_plan::desired::Desired;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use machine_plan::desired::Desired;
 use machine_plan::observed::Probe;
 use machine_plan::render::ETCD_CLIENT_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

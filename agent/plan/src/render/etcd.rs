@@ -1,6 +1,8 @@
 //! What this node's etcd member is started from: its static pod, or its unit's arguments.
 
-use machine_config::{ComponentSource, Endpoint, EtcdRunAs, KubernetesVersion, MachineConfig, PathType};
+use machine_config::{
+    ComponentSource, Endpoint, EtcdRunAs, KubernetesVersion, MachineConfig, PathType,
+};
 use serde::{Deserialize, Serialize};
 
 use super::args::Args;

@@ -72,7 +72,11 @@ fn elsewhere(look: &Look<'_>) -> Verdict {
     }
     // It would end again and again, and be started after longer and longer pauses.
     if observed.bootstrap_ordered && no_member {
-        let at: Vec<_> = desired.etcd_machines.iter().map(IpAddr::to_string).collect();
+        let at: Vec<_> = desired
+            .etcd_machines
+            .iter()
+            .map(IpAddr::to_string)
+            .collect();
         return Verdict::wait(format!(
             "no member of etcd listens at {}: the first one has to begin there",
             at.join(", ")

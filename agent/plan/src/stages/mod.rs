@@ -11,9 +11,9 @@ mod firewall;
 mod host;
 mod node;
 mod pods;
-mod routes;
 #[cfg(test)]
 mod role_tests;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -71,7 +71,9 @@ fn execute(observed: &mut Observed, action: &Action) {
                 authority_matches: true,
                 server: leaf.server().map(str::to_owned),
             };
-            observed.leaves.insert(leaf.name.to_owned(), Probe::Seen(seen));
+            observed
+                .leaves
+                .insert(leaf.name.to_owned(), Probe::Seen(seen));
         }
         Action::RestartUnit { unit, inputs }
         | Action::ReloadUnit { unit, inputs }
@@ -121,15 +123,32 @@ fn it_runs_etcd_and_nothing_of_kubernetes() {
     let desired = desired(MACHINE, &[]);
     assert_eq!(desired.role, Role::Etcd);
     let leaves: Vec<_> = desired.leaves.iter().map(|leaf| leaf.name).collect();
-    assert_eq!(leaves, ["etcd/server", "etcd/peer", "etcd/healthcheck-client"]);
+    assert_eq!(
+        leaves,
+        ["etcd/server", "etcd/peer", "etcd/healthcheck-client"]
+    );
     let keys = desired.files().filter(|file| file.content.is_secret());
     assert_eq!(keys.count(), 0, "no authority's key is a file");
     let etcd = desired.etcd.as_ref().unwrap();
     assert!(etcd.path == crate::render::ETCD_ARGUMENTS && desired.etcd_unit);
-    assert!(etcd.content.expose().contains("--quota-backend-bytes=4294967296"));
+    assert!(
+        etcd.content
+            .expose()
+            .contains("--quota-backend-bytes=4294967296")
+    );
     let paths: Vec<_> = desired.files().map(|file| file.path.as_str()).collect();
-    for of_kubernetes in ["/manifests/", "kubelet", "containerd", "haproxy", "cni", ".conf.d"] {
-        assert!(!paths.iter().any(|path| path.contains(of_kubernetes)), "{paths:?}");
+    for of_kubernetes in [
+        "/manifests/",
+        "kubelet",
+        "containerd",
+        "haproxy",
+        "cni",
+        ".conf.d",
+    ] {
+        assert!(
+            !paths.iter().any(|path| path.contains(of_kubernetes)),
+            "{paths:?}"
+        );
     }
     let units: Vec<_> = desired.unit_names().collect();
     assert!(units.contains(&crate::desired::ETCD));
@@ -144,7 +163,10 @@ fn it_begins_by_order_alone_and_is_done_when_its_member_serves() {
     let mut observed = fresh(&desired);
     let waits = settled(&desired, &mut observed);
     let (reason, next) = blocked(&waits, Stage::Etcd);
-    assert!(reason.contains("waiting for the bootstrap order"), "{reason}");
+    assert!(
+        reason.contains("waiting for the bootstrap order"),
+        "{reason}"
+    );
     assert!(next.starts_with("machinectl bootstrap, on exactly one machine of role etcd"));
     let others = [
         Stage::Host,
@@ -171,19 +193,28 @@ fn it_begins_by_order_alone_and_is_done_when_its_member_serves() {
         ..observed.clone()
     };
     let (reason, _) = blocked(&plan(&desired, &lost, 0), Stage::Etcd);
-    assert!(reason.contains("will not start a second cluster"), "{reason}");
+    assert!(
+        reason.contains("will not start a second cluster"),
+        "{reason}"
+    );
 
     // While it founds a cluster nobody else is asked.
     (observed.bootstrap_ordered, observed.members) = (true, Probe::Absent);
     let started = settled(&desired, &mut observed);
-    let unit = observed.units.get(crate::desired::ETCD).and_then(Probe::seen);
+    let unit = observed
+        .units
+        .get(crate::desired::ETCD)
+        .and_then(Probe::seen);
     assert_eq!(unit.map(|unit| unit.active_state.as_str()), Some("active"));
     let (reason, _) = blocked(&started, Stage::Cluster);
     assert_eq!(reason, "etcd does not serve yet");
     observed.etcd_data = Probe::Seen(());
     observed.members = Probe::Seen(vec![member(false)]);
     settled(&desired, &mut observed);
-    assert!(observed.bootstrap_ordered, "it is listed, and does not serve");
+    assert!(
+        observed.bootstrap_ordered,
+        "it is listed, and does not serve"
+    );
     observed.members = Probe::Seen(vec![member(true)]);
     let end = settled(&desired, &mut observed);
     assert!(end.settled() && observed.bootstrap_done, "{end:?}");
@@ -223,14 +254,23 @@ fn it_joins_where_its_document_says_that_others_are() {
     let Some(Verdict::Act { actions }) = now.verdict(Stage::Etcd) else {
         panic!("{now:?}")
     };
-    assert!(matches!(actions[..], [Action::RemoveMember { id: MemberId(7), .. }]));
+    assert!(matches!(
+        actions[..],
+        [Action::RemoveMember {
+            id: MemberId(7),
+            ..
+        }]
+    ));
 }
 
 #[test]
 fn a_control_plane_asks_members_on_machines_of_their_own() {
     let apart = desired(APART, &[]);
     assert!(apart.etcd.is_none() && apart.etcd_begun.is_empty() && !apart.etcd_unit);
-    let of_etcd = apart.leaves.iter().filter(|leaf| leaf.name.contains("etcd"));
+    let of_etcd = apart
+        .leaves
+        .iter()
+        .filter(|leaf| leaf.name.contains("etcd"));
     let of_etcd: Vec<_> = of_etcd.map(|leaf| leaf.name).collect();
     assert_eq!(of_etcd, ["apiserver-etcd-client"]);
     let api_server = apart.api_server.as_ref().unwrap();

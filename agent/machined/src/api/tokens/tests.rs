@@ -42,7 +42,14 @@ fn no_two_tokens_are_alike() {
 #[test]
 fn the_hash_is_of_the_key_that_the_api_server_is_vouched_for_by() {
     let bundle = bundle();
-    let authority = &bundle.secrets.as_ref().unwrap().kubernetes_ca.as_ref().unwrap().certificate;
+    let authority = &bundle
+        .secrets
+        .as_ref()
+        .unwrap()
+        .kubernetes_ca
+        .as_ref()
+        .unwrap()
+        .certificate;
     let hash = machine_pki::inspect(authority).unwrap().spki_sha256;
     assert_eq!(ca_hashes(&bundle).unwrap(), [format!("sha256:{hash}")]);
     // While an authority is replaced there are two.
