@@ -710,7 +710,7 @@ fn machines_of_role_etcd_are_named_with_their_addresses() {
     let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
     let (etcd, cp) = (read("demo/etcd1.yaml"), read("demo/cp1.yaml"));
     for made in [&etcd, &cp] {
-        let members = "  etcd:\n    members:\n      - 10.0.2.21\n      - 10.0.2.22\n";
+        let members = "  etcd:\n    members:\n      - \"10.0.2.21\"\n      - \"10.0.2.22\"\n";
         assert!(made.contains(members), "{made}");
     }
     assert!(etcd.contains("role: etcd") && etcd.contains("etcdCA:"));
@@ -734,7 +734,7 @@ fn machines_of_role_etcd_are_named_with_their_addresses() {
     ];
     let (code, _, err) = with(&later);
     assert_eq!(code, 0, "{err}");
-    assert!(read("demo/cp2.yaml").contains("      - 10.0.2.22\n"));
+    assert!(read("demo/cp2.yaml").contains("      - \"10.0.2.22\"\n"));
     let (code, _, err) = with(&["--control-planes=cp3", "--etcd-nodes=etcd4"]);
     assert!(code == 2 && err.contains("etcd4 has no address"), "{err}");
     let (code, _, err) = with(&["--control-planes=cp3", nodes, "--etcd-run-as=pod"]);

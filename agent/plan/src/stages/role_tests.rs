@@ -9,6 +9,7 @@ use crate::observed::{FileSeen, LeafSeen, Probe, UnitSeen};
 
 const MACHINE: &str = include_str!("../../../config/tests/documents/accepted/etcd-machine.yaml");
 const APART: &str = include_str!("../../../config/tests/documents/accepted/etcd-members.yaml");
+const NOW: i64 = 1_800_000_000;
 const OWN: &str = "https://10.0.2.21:2380";
 
 fn desired(document: &str, control_planes: &[&str]) -> Desired {
@@ -35,7 +36,7 @@ fn fresh(desired: &Desired) -> Observed {
 /// Carries out what needs nobody else, until there is nothing of that kind left.
 fn settled(desired: &Desired, observed: &mut Observed) -> Plan {
     for _ in 0..50 {
-        let now = plan(desired, observed, 1_800_000_000);
+        let now = plan(desired, observed, NOW);
         let actions = now.stages.iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Act { actions } => Some(actions),
             _ => None,
@@ -48,7 +49,7 @@ fn settled(desired: &Desired, observed: &mut Observed) -> Plan {
             execute(observed, action);
         }
     }
-    panic!("it never settles: {:?}", plan(desired, observed, 0));
+    panic!("it never settles: {:?}", plan(desired, observed, NOW));
 }
 
 fn execute(observed: &mut Observed, action: &Action) {
@@ -186,13 +187,13 @@ fn it_begins_by_order_alone_and_is_done_when_its_member_serves() {
     }
     // Whoever is silent may be a cluster: it is told, and nothing is begun.
     observed.members = Probe::Unreadable("10.0.2.22: no route".to_owned());
-    let (reason, _) = blocked(&plan(&desired, &observed, 0), Stage::Etcd);
+    let (reason, _) = blocked(&plan(&desired, &observed, NOW), Stage::Etcd);
     assert!(reason.contains("10.0.2.22: no route"), "{reason}");
     let lost = Observed {
         bootstrap_done: true,
         ..observed.clone()
     };
-    let (reason, _) = blocked(&plan(&desired, &lost, 0), Stage::Etcd);
+    let (reason, _) = blocked(&plan(&desired, &lost, NOW), Stage::Etcd);
     assert!(
         reason.contains("will not start a second cluster"),
         "{reason}"
@@ -233,7 +234,7 @@ fn it_joins_where_its_document_says_that_others_are() {
         ..member(true)
     };
     observed.members = Probe::Seen(vec![other.clone()]);
-    let now = plan(&desired, &observed, 0);
+    let now = plan(&desired, &observed, NOW);
     let Some(Verdict::Act { actions }) = now.verdict(Stage::Etcd) else {
         panic!("{now:?}")
     };
@@ -250,7 +251,7 @@ fn it_joins_where_its_document_says_that_others_are() {
         ..member(true)
     };
     observed.members = Probe::Seen(vec![member(false), other, third]);
-    let now = plan(&desired, &observed, 0);
+    let now = plan(&desired, &observed, NOW);
     let Some(Verdict::Act { actions }) = now.verdict(Stage::Etcd) else {
         panic!("{now:?}")
     };
