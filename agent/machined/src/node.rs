@@ -176,12 +176,8 @@ impl Node {
         };
         let address = facts.node_ip;
         let access = Access::new(&entry.bundle.config, address);
-        let api = async {
-            match desired.role {
-                Role::ControlPlane => limited(self.kube.ready(&access)).await,
-                Role::Worker | Role::Etcd => Probe::Absent,
-            }
-        };
+        let role = desired.role;
+        let api = if_so(role.is_control_plane(), self.kube.ready(&access));
         let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
@@ -189,7 +185,7 @@ impl Node {
         // Whether there is a cluster, where no member of etcd could tell.
         let unknown = desired.etcd_elsewhere && desired.control_planes.is_empty() && !ordered;
         let endpoint = async {
-            match (desired.role, &entry.bundle.secrets) {
+            match (role, &entry.bundle.secrets) {
                 (Role::ControlPlane, Some(secrets)) if unknown => {
                     match endpoint::answers(&entry.bundle.config, secrets).await {
                         true => Probe::Seen(()),
@@ -209,26 +205,11 @@ impl Node {
             }
         };
         // What is no node has nobody to ask about nodes.
-        let asks = desired.role.has_node();
-        let node = async {
-            match asks {
-                true => limited(self.kube.node(&access, &desired.hostname)).await,
-                false => Probe::Absent,
-            }
-        };
-        let peers = async {
-            match asks {
-                true => limited(self.kube.peers(&access, &desired.hostname)).await,
-                false => Probe::Absent,
-            }
-        };
+        let nodes = role.has_node();
+        let node = if_so(nodes, self.kube.node(&access, &desired.hostname));
+        let peers = if_so(nodes, self.kube.peers(&access, &desired.hostname));
         let routes = limited(routes::look());
-        let etcd_listens = async {
-            match unknown || ordered {
-                true => etcd::listens(&desired.etcd_machines).await,
-                false => Probe::Absent,
-            }
-        };
+        let machines = if_so(unknown || ordered, etcd::listens(&desired.etcd_machines));
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
             let health = etcd::health(desired, address).await;
@@ -239,16 +220,10 @@ impl Node {
         };
         // Asked before and after whose turn it is: an order that begins or ends meanwhile counts.
         let going_down = self.going.is_so();
-        let (units, api_server, endpoint, node, peers, routes, (etcd_health, asked), etcd_listens) = futures_util::join!(
-            units,
-            api,
-            endpoint,
-            node,
-            peers,
-            routes,
-            etcd,
-            etcd_listens
-        );
+        let local = futures_util::future::join3(units, routes, etcd);
+        let (local, api_server, endpoint, node, peers, etcd_listens) =
+            futures_util::join!(local, api, endpoint, node, peers, machines);
+        let (units, routes, (etcd_health, asked)) = local;
         let going_down = going_down || self.going.is_so();
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
@@ -392,6 +367,14 @@ async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {
     tokio::time::timeout(PROBE, probe)
         .await
         .unwrap_or_else(|_| Probe::Unreadable(silent()))
+}
+
+/// Nothing is there where it is not asked for.
+async fn if_so<T>(so: bool, probe: impl Future<Output = Probe<T>>) -> Probe<T> {
+    match so {
+        true => limited(probe).await,
+        false => Probe::Absent,
+    }
 }
 
 fn silent() -> String {

@@ -117,7 +117,7 @@ impl Hands {
     pub(super) async fn no_member_has_begun(&self) -> Result<(), String> {
         // Without them nobody can be asked, and nobody's silence would be heard.
         let made = async {
-            while !cluster::may_ask() {
+            while !Cluster::default().may_ask() {
                 tokio::time::sleep(AGAIN).await;
             }
         };

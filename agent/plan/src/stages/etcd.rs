@@ -4,11 +4,10 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
-use std::net::IpAddr;
-
 use machine_config::Role;
 
 use super::etcd_address::{away, begun, lost, moved, there};
+use super::etcd_apart::{alone, elsewhere};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order, turn};
 use crate::action::Action;
@@ -54,42 +53,6 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         (Probe::Absent, None) if observed.bootstrap_ordered => start(look, manifest),
         (Probe::Absent, None) => joining(look),
     }
-}
-
-/// No member is to be here. An API server makes a cluster of an empty etcd, whose machines that has, so the
-/// first one waits for the order all the same; one that has begun is never held back.
-fn elsewhere(look: &Look<'_>) -> Verdict {
-    let (desired, observed) = (look.desired, look.observed);
-    let there = |file: &RenderedFile| {
-        let seen = observed.files.get(&file.path);
-        matches!(seen, Some(Probe::Seen(_) | Probe::Unreadable(_)))
-    };
-    // The manifest is gone with each boot; who was in the cluster is remembered.
-    let begun = desired.api_server.iter().any(there) || !desired.control_planes.is_empty();
-    let no_member = !desired.etcd_machines.is_empty() && observed.etcd_listens != Probe::Seen(());
-    if !desired.etcd_elsewhere || begun || observed.bootstrap_done {
-        return Verdict::Settled;
-    }
-    // It would end again and again, and be started after longer and longer pauses.
-    if observed.bootstrap_ordered && no_member {
-        let at: Vec<_> = desired
-            .etcd_machines
-            .iter()
-            .map(IpAddr::to_string)
-            .collect();
-        return Verdict::wait(format!(
-            "no member of etcd listens at {}: the first one has to begin there",
-            at.join(", ")
-        ));
-    }
-    if observed.bootstrap_ordered || observed.endpoint.seen().is_some() {
-        return Verdict::Settled;
-    }
-    Verdict::blocked(
-        "no cluster answers at the endpoint: waiting for the bootstrap order, or for a control plane to \
-         answer there",
-        "machinectl bootstrap, on exactly one control plane",
-    )
 }
 
 /// No data, and no place in a cluster that this machine remembers.
@@ -165,31 +128,6 @@ fn joining(look: &Look<'_>) -> Verdict {
             "bring them up, or take those that are gone out: machinectl etcd remove NAME",
         ),
         None => join(look),
-    }
-}
-
-/// A machine of role `etcd` is told where others are: none of them may have begun yet.
-fn alone(look: &Look<'_>) -> Verdict {
-    let why = match &look.observed.members {
-        Probe::Unreadable(why) => format!(": {why}"),
-        _ => String::new(),
-    };
-    match look.observed.bootstrap_done {
-        // Never again by itself: what is lost may live on elsewhere.
-        true => Verdict::blocked(
-            format!(
-                "this machine was a member and its etcd data is gone; it will not start a second cluster, \
-                 and no member answers at cluster.etcd.members{why}"
-            ),
-            "bring another machine of role etcd up: this one then joins again; or restore a snapshot",
-        ),
-        false => Verdict::blocked(
-            format!(
-                "no member answers at cluster.etcd.members: waiting for the bootstrap order, or for a \
-                 member to answer there{why}"
-            ),
-            "machinectl bootstrap, on exactly one machine of role etcd",
-        ),
     }
 }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod endpoint;
 mod etcd;
 mod etcd_address;
+mod etcd_apart;
 mod etcd_order;
 mod etcd_start;
 mod firewall;

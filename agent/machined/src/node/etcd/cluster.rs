@@ -41,14 +41,6 @@ const ALREADY: &str = "can only promote a learner member";
 /// Where the certificates are that members want to see.
 pub const PKI: &str = "/etc/kubernetes/pki/etcd";
 
-/// Whether this machine has what a member wants to see.
-pub fn may_ask() -> bool {
-    let there = |name| Path::new(PKI).join(name).exists();
-    ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"]
-        .into_iter()
-        .all(there)
-}
-
 /// The cluster, as this machine may ask it.
 #[derive(Debug, Clone)]
 pub struct Cluster {
