@@ -49,11 +49,13 @@ impl Bundle {
         let Some(secrets) = &self.secrets else {
             return text;
         };
-        let cas = [Some(&secrets.machine_ca), Some(&secrets.kubernetes_ca)];
-        let cas = cas
-            .into_iter()
-            .chain([secrets.etcd_ca.as_ref(), secrets.front_proxy_ca.as_ref()]);
-        let keys = cas.flatten().filter_map(|ca| ca.key.as_ref());
+        let cas = [
+            Some(&secrets.machine_ca),
+            secrets.kubernetes_ca.as_ref(),
+            secrets.etcd_ca.as_ref(),
+            secrets.front_proxy_ca.as_ref(),
+        ];
+        let keys = cas.into_iter().flatten().filter_map(|ca| ca.key.as_ref());
         let signing = secrets
             .service_account
             .as_ref()

@@ -15,7 +15,7 @@ use crate::problem::Problems;
 use crate::secrets::ClusterSecrets;
 use crate::types::Role;
 use config::write_config;
-use secrets::{authority, control_planes_part, identity, workers_part, write_secrets};
+use secrets::{authority, control_planes_part, etcds_part, identity, workers_part, write_secrets};
 pub use secrets::{secrets, secrets_with};
 
 /// The few words a cluster is made from. What is none keeps the document's default.
@@ -50,6 +50,8 @@ pub struct ClusterDescription {
     /// Where an etcd outside the cluster serves clients, `https://host:port` each; empty: control
     /// planes run members of their own.
     pub etcd_endpoints: Vec<String>,
+    /// The addresses of the machines of role `etcd`; empty: there are none.
+    pub etcd_members: Vec<String>,
     /// `pod` or `unit`: as what a control plane's member of etcd runs.
     pub etcd_run_as: Option<String>,
 }
@@ -142,16 +144,18 @@ pub fn documents(
             hostname: node.hostname.clone(),
             role: node.role,
             config: write_config(cluster, node, id),
-            secrets: if node.role.is_control_plane() {
-                full.clone()
-            } else {
-                bare.machine_identity = Some(identity(
-                    &authority,
-                    &node.hostname,
-                    &cluster.cert_sans,
-                    now,
-                )?);
-                write_secrets(&bare)
+            secrets: match node.role {
+                Role::ControlPlane => full.clone(),
+                Role::Etcd => write_secrets(&etcds_part(secrets)?),
+                Role::Worker => {
+                    bare.machine_identity = Some(identity(
+                        &authority,
+                        &node.hostname,
+                        &cluster.cert_sans,
+                        now,
+                    )?);
+                    write_secrets(&bare)
+                }
             },
         };
         // The secrets are the same for all of a role: proving their keys once each is enough.
@@ -197,15 +201,19 @@ pub fn with_secrets(
     let bundle = crate::read(config.as_bytes()).map_err(refused("the machine"))?;
     let hostname = bundle.config.hostname().to_string();
     let role = bundle.config.role();
-    let part = if role.is_control_plane() {
-        let external = bundle.config.external_etcd().is_some();
-        write_secrets(&control_planes_part(secrets, external)?)
-    } else {
-        let sans = bundle.config.cert_sans().iter().map(ToString::to_string);
-        let sans = sans.collect::<Vec<_>>();
-        let mut bare = workers_part(secrets);
-        bare.machine_identity = Some(identity(&authority, &hostname, &sans, now)?);
-        write_secrets(&bare)
+    let part = match role {
+        Role::ControlPlane => {
+            let external = bundle.config.external_etcd().is_some();
+            write_secrets(&control_planes_part(secrets, external)?)
+        }
+        Role::Etcd => write_secrets(&etcds_part(secrets)?),
+        Role::Worker => {
+            let sans = bundle.config.cert_sans().iter().map(ToString::to_string);
+            let sans = sans.collect::<Vec<_>>();
+            let mut bare = workers_part(secrets);
+            bare.machine_identity = Some(identity(&authority, &hostname, &sans, now)?);
+            write_secrets(&bare)
+        }
     };
     let documents = NodeDocuments {
         hostname,

@@ -39,6 +39,7 @@ pub struct MachineConfig {
     pub(crate) etcd: Component,
     pub(crate) etcd_run_as: EtcdRunAs,
     pub(crate) external_etcd: Option<Vec<Endpoint>>,
+    pub(crate) etcd_members: Option<Vec<IpAddr>>,
     pub(crate) network_addon: NetworkAddon,
     pub(crate) extra_manifests: Vec<String>,
     pub(crate) component_source: ComponentSource,
@@ -194,7 +195,7 @@ impl MachineConfig {
         &self.etcd
     }
 
-    /// As what a control plane's member of etcd runs.
+    /// As what the cluster's members of etcd run.
     #[must_use]
     pub fn etcd_run_as(&self) -> EtcdRunAs {
         self.etcd_run_as
@@ -205,6 +206,28 @@ impl MachineConfig {
     #[must_use]
     pub fn external_etcd(&self) -> Option<&[Endpoint]> {
         self.external_etcd.as_deref()
+    }
+
+    /// Where the machines of role `etcd` are; none where the cluster has no such machines.
+    #[must_use]
+    pub fn etcd_members(&self) -> Option<&[IpAddr]> {
+        self.etcd_members.as_deref()
+    }
+
+    /// Whether a member of etcd belongs on this machine.
+    #[must_use]
+    pub fn has_etcd_member(&self) -> bool {
+        match self.role {
+            Role::ControlPlane => self.external_etcd.is_none() && self.etcd_members.is_none(),
+            Role::Etcd => true,
+            Role::Worker => false,
+        }
+    }
+
+    /// Whether this is a control plane whose etcd is on other machines, whoever looks after those.
+    #[must_use]
+    pub fn etcd_is_elsewhere(&self) -> bool {
+        self.role.is_control_plane() && !self.has_etcd_member()
     }
 
     /// How pods reach each other.

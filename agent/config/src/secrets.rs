@@ -11,19 +11,19 @@ pub const MACHINE_GROUP: &str = "machined:node";
 pub struct ClusterSecrets {
     /// The authority of the machine API.
     pub machine_ca: CaPair,
-    /// The authority of the Kubernetes API.
-    pub kubernetes_ca: CaPair,
-    /// The authority of etcd; on a control plane machine there unless etcd is external, never on a
-    /// worker.
+    /// The authority of the Kubernetes API; there unless the machine is of role `etcd`.
+    pub kubernetes_ca: Option<CaPair>,
+    /// The authority of etcd; on a control plane machine there unless etcd is external, always on one of
+    /// role `etcd`, never on a worker.
     pub etcd_ca: Option<CaPair>,
     /// What API servers show an external etcd; on a control plane machine there if etcd is external,
     /// never on a worker.
     pub external_etcd: Option<EtcdClient>,
-    /// The authority of aggregation clients; as `etcd_ca`.
+    /// The authority of aggregation clients; on control plane machines alone.
     pub front_proxy_ca: Option<CaPair>,
-    /// The key pair of service account tokens; as `etcd_ca`.
+    /// The key pair of service account tokens; as `front_proxy_ca`.
     pub service_account: Option<ServiceAccount>,
-    /// What a worker is known by at first; never on a control plane machine.
+    /// What a worker is known by at first; never on any other machine.
     pub machine_identity: Option<MachineIdentity>,
     /// The token new nodes first speak to the cluster with.
     pub bootstrap_token: Option<Secret>,
@@ -36,7 +36,7 @@ pub struct ClusterSecrets {
 pub struct CaPair {
     /// The certificate, PEM.
     pub certificate: String,
-    /// The private key, PEM; always there on a control plane machine, never on a worker.
+    /// The private key, PEM; always there on a machine that may sign, never on a worker.
     pub key: Option<Secret>,
 }
 
@@ -75,7 +75,7 @@ impl ClusterSecrets {
     pub fn ca(&self, kind: AuthorityKind) -> Option<&CaPair> {
         match kind {
             AuthorityKind::Machine => Some(&self.machine_ca),
-            AuthorityKind::Kubernetes => Some(&self.kubernetes_ca),
+            AuthorityKind::Kubernetes => self.kubernetes_ca.as_ref(),
             AuthorityKind::Etcd => self.etcd_ca.as_ref(),
             AuthorityKind::FrontProxy => self.front_proxy_ca.as_ref(),
         }

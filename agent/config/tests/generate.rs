@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use machine_config::generate::{
     ClusterDescription, GenerateError, NodeDescription, documents, secrets, secrets_with,
 };
-use machine_config::{EtcdRunAs, NetworkAddon, Role, read, read_secrets};
+use machine_config::{CaPair, EtcdRunAs, NetworkAddon, Role, read, read_secrets};
 
 fn demo(nodes: Vec<NodeDescription>) -> ClusterDescription {
     ClusterDescription {
@@ -60,9 +60,10 @@ fn every_stream_is_accepted_and_workers_get_no_authority() {
     );
     let held = worker_bundle.secrets.unwrap();
     assert_eq!(held.bootstrap_token, cluster.bootstrap_token);
+    let certificate = |ca: Option<&CaPair>| ca.map(|ca| ca.certificate.clone());
     assert_eq!(
-        held.kubernetes_ca.certificate,
-        cluster.kubernetes_ca.certificate
+        certificate(held.kubernetes_ca.as_ref()),
+        certificate(cluster.kubernetes_ca.as_ref())
     );
     assert!(held.etcd_ca.is_none() && held.service_account.is_none());
     let identity = held.machine_identity.unwrap();
@@ -244,6 +245,43 @@ fn an_external_etcd_gets_a_client_and_no_authority() {
             missing: "externalEtcd"
         })
     ));
+}
+
+#[test]
+fn machines_of_role_etcd_hold_two_authorities_and_nothing_of_kubernetes() {
+    let text = secrets(SystemTime::now()).unwrap();
+    let cluster = read_secrets(text.expose().as_bytes()).unwrap();
+    let description = ClusterDescription {
+        etcd_members: vec!["10.0.2.21".into(), "fd00::22".into()],
+        ..demo(vec![
+            node("etcd1", Role::Etcd),
+            node("cp1", Role::ControlPlane),
+            node("w1", Role::Worker),
+        ])
+    };
+    let made = documents(&description, &cluster, SystemTime::now()).unwrap();
+    let read_again = |index: usize| {
+        let stream = made[index].stream();
+        read(stream.expose().as_bytes()).unwrap()
+    };
+    let [etcd, cp, worker] = [read_again(0), read_again(1), read_again(2)];
+    for bundle in [&etcd, &cp, &worker] {
+        let members = bundle.config.etcd_members().unwrap();
+        assert_eq!(members.len(), 2);
+    }
+    assert!(etcd.config.has_etcd_member() && !etcd.config.etcd_is_elsewhere());
+    assert!(!cp.config.has_etcd_member() && cp.config.etcd_is_elsewhere());
+    assert!(!worker.config.has_etcd_member() && !worker.config.etcd_is_elsewhere());
+    assert_eq!(etcd.config.etcd_run_as(), EtcdRunAs::Unit);
+    let held = etcd.secrets.unwrap();
+    assert_eq!(
+        (held.machine_ca, held.etcd_ca),
+        (cluster.machine_ca.clone(), cluster.etcd_ca.clone())
+    );
+    assert!(held.kubernetes_ca.is_none() && held.front_proxy_ca.is_none());
+    assert!(held.service_account.is_none() && held.machine_identity.is_none());
+    assert!(held.bootstrap_token.is_none() && held.encryption_key.is_none());
+    assert_eq!(cp.secrets.unwrap().etcd_ca, cluster.etcd_ca);
 }
 
 #[test]

@@ -29,9 +29,9 @@ static ACCEPTED: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Every line of a key, the token and the encryption key of the corpus.
 static SECRETS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let secrets = read_secrets(document("secrets.yaml").as_bytes()).unwrap();
-    let cas = [&secrets.machine_ca, &secrets.kubernetes_ca];
+    let cas = [&secrets.machine_ca].into_iter();
     let cas = cas
-        .into_iter()
+        .chain(&secrets.kubernetes_ca)
         .chain(&secrets.etcd_ca)
         .chain(&secrets.front_proxy_ca);
     let keys = cas.filter_map(|ca| ca.key.clone());

@@ -142,7 +142,8 @@ pub enum Command {
     /// Look at a machine's configs and go back to an earlier one.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make one control plane machine the first member of a new cluster. Once per cluster.
+    /// Make one control plane machine the first of a new cluster. Once per cluster; where it has machines
+    /// of role etcd, one of these first.
     Bootstrap {
         /// Whether to wait until the node is Ready.
         #[command(flatten)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use machine_config::Role;
 use machined_proto::v1::{StatusRequest, StatusResponse, VersionRequest};
 
 use crate::client::Link;
@@ -20,7 +21,7 @@ pub enum Goal {
     /// This generation or a later one is in force and in effect, as far as it can be before the
     /// cluster is bootstrapped.
     Applied(u64),
-    /// Everything is in effect and the node is Ready.
+    /// Everything is in effect, and the node is Ready where the machine is one.
     Ready,
 }
 
@@ -81,12 +82,14 @@ impl Progress {
             };
             self.tell(&stage.name, &state);
         }
-        let ready = if status.node_ready {
-            "Ready"
-        } else {
-            "not Ready"
-        };
-        self.tell("kubernetes node", ready);
+        if is_node(status) {
+            let ready = if status.node_ready {
+                "Ready"
+            } else {
+                "not Ready"
+            };
+            self.tell("kubernetes node", ready);
+        }
     }
 }
 
@@ -213,11 +216,19 @@ async fn ask(
 
 fn reached(goal: Goal, status: &StatusResponse) -> Option<Reached> {
     match goal {
-        Goal::Ready => (status.settled && status.node_ready).then_some(Reached::Goal),
+        Goal::Ready => {
+            let ready = status.node_ready || !is_node(status);
+            (status.settled && ready).then_some(Reached::Goal)
+        }
         Goal::Applied(generation) if status.generation < generation => None,
         Goal::Applied(_) if status.settled => Some(Reached::Goal),
         Goal::Applied(_) => needs_bootstrap(status).then_some(Reached::NeedsBootstrap),
     }
+}
+
+/// Whether the machine is to be a node of Kubernetes.
+pub fn is_node(status: &StatusResponse) -> bool {
+    status.role != Role::Etcd.as_str()
 }
 
 /// Only stages that wait for `bootstrap`, and those behind them, are not settled.
@@ -249,7 +260,7 @@ fn too_long(target: &Target, timeout: Duration, last: Option<StatusResponse>) ->
                     stage.name, stage.verdict, stage.message
                 ));
             }
-            if status.settled && !status.node_ready {
+            if status.settled && is_node(&status) && !status.node_ready {
                 message.push_str("\n  the node is not Ready");
             }
         }
@@ -296,6 +307,11 @@ mod tests {
         };
         assert_eq!(reached(Goal::Applied(2), &settled), Some(Reached::Goal));
         assert_eq!(reached(Goal::Ready, &settled), None);
+        let of_etcd = StatusResponse {
+            role: "etcd".into(),
+            ..settled.clone()
+        };
+        assert_eq!(reached(Goal::Ready, &of_etcd), Some(Reached::Goal));
         let ready = StatusResponse {
             node_ready: true,
             ..settled

@@ -690,3 +690,53 @@ fn as_what_etcd_runs_is_said_when_configs_are_made() {
     assert!(code == 3 && err.contains("cluster.etcd.runAs"), "{err}");
     assert!(err.contains("pod, unit"), "{err}");
 }
+
+#[test]
+fn machines_of_role_etcd_are_named_with_their_addresses() {
+    let home = tempfile::tempdir().unwrap();
+    let with = |more: &[&str]| {
+        let words = [
+            "gen",
+            "config",
+            "--name=demo",
+            "--endpoint=10.0.2.15",
+            "--no-context",
+        ];
+        run(&home, &[&words[..], more].concat())
+    };
+    let nodes = "--etcd-nodes=etcd1=10.0.2.21,etcd2=10.0.2.22";
+    let (code, _, err) = with(&["--control-planes=cp1", nodes]);
+    assert!(code == 0 && err.contains("warning: 2 members"), "{err}");
+    let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
+    let (etcd, cp) = (read("demo/etcd1.yaml"), read("demo/cp1.yaml"));
+    for made in [&etcd, &cp] {
+        let members = "  etcd:\n    members:\n      - \"10.0.2.21\"\n      - \"10.0.2.22\"\n";
+        assert!(made.contains(members), "{made}");
+    }
+    assert!(etcd.contains("role: etcd") && etcd.contains("etcdCA:"));
+    assert!(!etcd.contains("kubernetesCA:") && !etcd.contains("bootstrapToken"));
+    assert!(cp.contains("etcdCA:") && cp.contains("kubernetesCA:"));
+    let (_, out, err) = run(&home, &["render", "demo/etcd1.yaml", "--node-ip=10.0.2.21"]);
+    assert!(out.contains("/etc/etcd/etcd.env"), "{out}{err}");
+    assert!(
+        !out.contains("kubelet") && !out.contains("containerd"),
+        "{out}"
+    );
+    let (_, out, err) = run(&home, &["render", "demo/cp1.yaml", "--node-ip=10.0.2.11"]);
+    let servers = "--etcd-servers=https://10.0.2.21:2379,https://10.0.2.22:2379";
+    assert!(out.contains(servers), "{out}{err}");
+
+    // One more control plane of it, later.
+    let later = [
+        "--control-planes=cp2",
+        "--secrets=demo/secrets.yaml",
+        "--etcd-members=10.0.2.21,10.0.2.22",
+    ];
+    let (code, _, err) = with(&later);
+    assert_eq!(code, 0, "{err}");
+    assert!(read("demo/cp2.yaml").contains("      - \"10.0.2.22\"\n"));
+    let (code, _, err) = with(&["--control-planes=cp3", "--etcd-nodes=etcd4"]);
+    assert!(code == 2 && err.contains("etcd4 has no address"), "{err}");
+    let (code, _, err) = with(&["--control-planes=cp3", nodes, "--etcd-run-as=pod"]);
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+}

@@ -33,6 +33,7 @@ pub async fn serving(node: Arc<Node>, ledger: Arc<Ledger>, wake: Wake) {
 pub async fn nodes(node: Arc<Node>, ledger: Arc<Ledger>, wake: Wake) {
     loop {
         if let Some(entry) = ledger.current()
+            && entry.bundle.config.role().has_node()
             && let Ok(changes) = node.changes(&entry).await
         {
             let mut changes = std::pin::pin!(changes);

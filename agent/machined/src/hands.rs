@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use machine_config::MachineConfig;
 use machine_plan::desired::ETCD;
 use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
@@ -41,6 +42,14 @@ const SERVICES: [&str; 12] = [
     "systemd-networkd.service",
     "systemd-resolved.service",
     "systemd-timesyncd.service",
+];
+
+/// Those that only a node of Kubernetes runs.
+const OF_NODES: [&str; 4] = [
+    "containerd.service",
+    "haproxy.service",
+    "keepalived.service",
+    "kubelet.service",
 ];
 
 /// See [`api::Hands`].
@@ -164,6 +173,13 @@ impl api::Hands for Hands {
                     "cannot restart {service}: the services here are {known}"
                 ));
             }
+            let entry = self.ledger.current();
+            let node = entry.is_none_or(|entry| entry.bundle.config.role().has_node());
+            if !node && OF_NODES.contains(&service.as_str()) {
+                return Err(format!(
+                    "cannot restart {service}: a machine of role etcd runs nothing of Kubernetes"
+                ));
+            }
             if service == ETCD {
                 self.may_restart_etcd().await?;
             }
@@ -184,6 +200,10 @@ impl api::Hands for Hands {
                 return;
             };
             self.release().await;
+            // No pod is on a machine that is no node.
+            if !entry.bundle.config.role().has_node() {
+                return;
+            }
             let name = entry.bundle.config.hostname().to_string();
             let kube = Kube::default();
             let access = node::access(&entry);
@@ -202,6 +222,9 @@ impl api::Hands for Hands {
             let Some(entry) = self.ledger.current() else {
                 return Ok(());
             };
+            if !entry.bundle.config.role().has_node() {
+                return Ok(());
+            }
             let name = entry.bundle.config.hostname().to_string();
             let kube = Kube::default();
             let client = kube.client(&node::access(&entry));
@@ -343,11 +366,14 @@ impl api::Hands for Hands {
                 ));
             }
             let entry = self.ledger.current();
-            if entry.is_some_and(|entry| entry.bundle.config.external_etcd().is_some()) {
+            let config = entry.as_ref().map(|entry| &entry.bundle.config);
+            if config.is_some_and(MachineConfig::etcd_is_elsewhere) {
                 // What is in its own folder is not its cluster's.
                 return self.nobody_has_begun().await;
             }
+            let node = config.is_none_or(|config| config.role().has_node());
             match files::has_etcd_member() {
+                Probe::Absent if !node => self.no_member_has_begun().await,
                 Probe::Absent => self.nobody_has_begun().await,
                 Probe::Seen(()) => Err("this machine's etcd has data already: \
                     it belongs to a cluster, and a bootstrap would make a second one"

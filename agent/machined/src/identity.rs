@@ -1,5 +1,5 @@
 //! The machine API's own certificate: renewed at half life or when what it should
-//! say changes. A control plane machine makes it in memory and never writes it; a
+//! say changes. A machine that holds the authority's key makes it in memory and never writes it; a
 //! worker asks a control plane machine.
 
 mod worker;
@@ -61,7 +61,7 @@ impl Identity {
     ) -> anyhow::Result<Self> {
         let basis = Basis::of(entry)?;
         let kept = state.join("identity.pem");
-        let (credentials, signed) = match entry.bundle.config.role().is_control_plane() {
+        let (credentials, signed) = match entry.bundle.config.role().holds_keys() {
             true => (issue(entry, &basis.request)?, Some(now_ms())),
             false => (worker::first(entry, &kept)?, None),
         };
@@ -132,7 +132,7 @@ impl Identity {
         if self.signed.is_some_and(young) && basis == self.basis {
             return Ok(false);
         }
-        let credentials = if entry.bundle.config.role().is_control_plane() {
+        let credentials = if entry.bundle.config.role().holds_keys() {
             issue(entry, &basis.request)?
         } else {
             if basis != self.basis {

@@ -14,6 +14,7 @@ mod firewall;
 pub mod kube;
 pub mod kubelet;
 pub mod pods;
+mod probe;
 pub mod room;
 pub mod routes;
 pub mod signer;
@@ -22,7 +23,7 @@ pub mod systemd;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use machine_config::Role;
 use machine_plan::action::Action;
@@ -34,10 +35,7 @@ use machine_plan::observed::{Observed, Probe};
 use crate::going::GoingDown;
 use crate::ledger::{Entry, Ledger, OrderState};
 use kube::Access;
-
-/// A probe that takes longer is a result of its own. TCG guests need seconds
-/// for a TLS handshake while the API server starts.
-const PROBE: Duration = Duration::from_secs(10);
+use probe::{PROBE, if_so, limited, silent};
 
 /// Where this boot's notes are: what units were started with, what was applied.
 const NOTES: &str = "/run/machined";
@@ -176,20 +174,16 @@ impl Node {
         };
         let address = facts.node_ip;
         let access = Access::new(&entry.bundle.config, address);
-        let api = async {
-            match desired.role {
-                Role::ControlPlane => limited(self.kube.ready(&access)).await,
-                Role::Worker => Probe::Absent,
-            }
-        };
+        let role = desired.role;
+        let api = if_so(role.is_control_plane(), self.kube.ready(&access));
         let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
         let ordered = order_is(OrderState::Ordered);
         // Whether there is a cluster, where no member of etcd could tell.
-        let unknown = desired.external_etcd && desired.control_planes.is_empty() && !ordered;
+        let unknown = desired.etcd_elsewhere && desired.control_planes.is_empty() && !ordered;
         let endpoint = async {
-            match (desired.role, &entry.bundle.secrets) {
+            match (role, &entry.bundle.secrets) {
                 (Role::ControlPlane, Some(secrets)) if unknown => {
                     match endpoint::answers(&entry.bundle.config, secrets).await {
                         true => Probe::Seen(()),
@@ -208,10 +202,13 @@ impl Node {
                 _ => Probe::Seen(()),
             }
         };
-        let node = limited(self.kube.node(&access, &desired.hostname));
-        let peers = limited(self.kube.peers(&access, &desired.hostname));
+        // What is no node has nobody to ask about nodes.
+        let nodes = role.has_node();
+        let node = if_so(nodes, self.kube.node(&access, &desired.hostname));
+        let peers = if_so(nodes, self.kube.peers(&access, &desired.hostname));
         let (serving, serving_told) = self.kube.serving();
         let routes = limited(routes::look());
+        let machines = if_so(unknown || ordered, etcd::listens(&desired.etcd_machines));
         let (etcd_order, restored, etcd_runs) = self.etcd_order();
         let etcd = async {
             let health = etcd::health(desired, address).await;
@@ -222,8 +219,10 @@ impl Node {
         };
         // Asked before and after whose turn it is: an order that begins or ends meanwhile counts.
         let going_down = self.going.is_so();
-        let (units, api_server, endpoint, node, peers, routes, (etcd_health, asked)) =
-            futures_util::join!(units, api, endpoint, node, peers, routes, etcd);
+        let local = futures_util::future::join3(units, routes, etcd);
+        let (local, api_server, endpoint, node, peers, etcd_listens) =
+            futures_util::join!(local, api, endpoint, node, peers, machines);
+        let (units, routes, (etcd_health, asked)) = local;
         let going_down = going_down || self.going.is_so();
         // After the members were listed: a member that began meanwhile is listed under its name, and
         // must not look as if its data were gone.
@@ -272,6 +271,7 @@ impl Node {
             applied: files::note(&note("applied")),
             file_systems: room::look(),
             etcd_health,
+            etcd_listens,
             static_pods: pods::restarts(&desired.hostname),
         }
     }
@@ -366,16 +366,6 @@ fn membership(ledger: &Ledger) -> Probe<Membership> {
 pub fn access(entry: &Entry) -> Access {
     let config = &entry.bundle.config;
     Access::new(config, facts::look(config).node_ip)
-}
-
-async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {
-    tokio::time::timeout(PROBE, probe)
-        .await
-        .unwrap_or_else(|_| Probe::Unreadable(silent()))
-}
-
-fn silent() -> String {
-    format!("no answer within {} s", PROBE.as_secs())
 }
 
 fn with_inputs(

@@ -90,18 +90,20 @@ pub struct Desired {
     pub authorities: Vec<RenderedFile>,
     /// Leaves made on this machine.
     pub leaves: Vec<Leaf>,
-    /// containerd.
-    pub runtime: Unit,
+    /// containerd; none on a machine that is no node.
+    pub runtime: Option<Unit>,
     /// The load balancer of this node; none where it has none.
     pub load_balancer: Option<Unit>,
     /// Who holds the virtual IP; none where there is none to hold.
     pub virtual_ip: Option<Unit>,
     /// Where control planes are, as far as this machine remembers.
     pub control_planes: Vec<IpAddr>,
-    /// kubelet.
-    pub kubelet: Unit,
-    /// This control plane's etcd is somebody else's: no machine of the cluster has a member.
-    pub external_etcd: bool,
+    /// kubelet; none on a machine that is no node.
+    pub kubelet: Option<Unit>,
+    /// This control plane's etcd is on other machines: those of role `etcd`, or somebody else's.
+    pub etcd_elsewhere: bool,
+    /// Where it is then, if that is on the cluster's machines of role `etcd`.
+    pub etcd_machines: Vec<IpAddr>,
     /// What etcd is started from, its manifest or its unit's arguments: written only where a cluster may
     /// start or exists.
     pub etcd: Option<RenderedFile>,
@@ -141,8 +143,8 @@ impl Desired {
     ) -> Self {
         let hostname = config.hostname().to_string();
         let control_plane = config.role().is_control_plane();
-        let external_etcd = control_plane && config.external_etcd().is_some();
-        let member = control_plane && !external_etcd;
+        let node = config.role().has_node();
+        let member = config.has_etcd_member();
         let etcd_unit = member && config.etcd_run_as() == EtcdRunAs::Unit;
         let encryption = render::encryption(secrets).filter(|_| control_plane);
         let wish = match joined {
@@ -181,25 +183,27 @@ impl Desired {
                 vec![render::firewall(config, facts)],
             ),
             names,
-            runtime: Unit::new(
-                "containerd.service",
-                "/etc/containerd/",
-                render::containerd(config),
-            ),
+            runtime: node.then(|| {
+                let files = render::containerd(config);
+                Unit::new("containerd.service", "/etc/containerd/", files)
+            }),
             load_balancer: render::haproxy(config, facts)
                 .map(|files| Unit::new(LOAD_BALANCER, "/etc/haproxy/", files)),
             virtual_ip: render::keepalived(config, facts)
                 .map(|files| Unit::new(VIRTUAL_IP, "/etc/keepalived/", files)),
             control_planes: facts.control_planes.clone(),
-            kubelet: Unit::new(
-                "kubelet.service",
-                "/var/lib/kubelet/",
-                render::kubelet(config, facts),
-            ),
+            kubelet: node.then(|| {
+                let files = render::kubelet(config, facts);
+                Unit::new("kubelet.service", "/var/lib/kubelet/", files)
+            }),
             leaves: render::leaves(config, facts),
             authorities,
             etcd,
-            external_etcd,
+            etcd_elsewhere: config.etcd_is_elsewhere(),
+            etcd_machines: match config.etcd_members() {
+                Some(members) if control_plane => members.to_vec(),
+                _ => Vec::new(),
+            },
             etcd_begun: match member {
                 true => {
                     let first = EtcdWish::New {
@@ -231,8 +235,10 @@ impl Desired {
     /// `None` where another network is wanted.
     pub fn cni(&self, pod_cidrs: &[ipnet::IpNet]) -> Option<RenderedFile> {
         match self.config.network_addon() {
-            NetworkAddon::Bridge => Some(render::cni(&self.config, pod_cidrs)),
-            NetworkAddon::None | NetworkAddon::Manifests(_) => None,
+            NetworkAddon::Bridge if self.role.has_node() => {
+                Some(render::cni(&self.config, pod_cidrs))
+            }
+            NetworkAddon::Bridge | NetworkAddon::None | NetworkAddon::Manifests(_) => None,
         }
     }
 
@@ -286,8 +292,8 @@ impl Desired {
 
     /// Every unit whose files are known beforehand.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
-        let supervised = [&self.firewall, &self.runtime, &self.kubelet];
-        let units = self.host.iter().chain(supervised);
+        let units = self.host.iter().chain([&self.firewall]);
+        let units = units.chain(&self.runtime).chain(&self.kubelet);
         units.chain(&self.load_balancer).chain(&self.virtual_ip)
     }
 }

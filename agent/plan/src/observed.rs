@@ -229,6 +229,9 @@ pub struct Observed {
     pub file_systems: BTreeMap<String, Probe<Room>>,
     /// This machine's etcd: `Absent` is nobody listens.
     pub etcd_health: Probe<()>,
+    /// On a control plane that has not begun and whose etcd is on the cluster's machines of role `etcd`:
+    /// whether one of them listens.
+    pub etcd_listens: Probe<()>,
     /// Restarts of the static pods' containers, by name.
     pub static_pods: BTreeMap<String, u32>,
 }

@@ -20,6 +20,8 @@ pub struct Survey {
     pub data: Probe<()>,
     /// Whether an API server of this cluster answers where this machine knows of no member.
     pub endpoint_answers: bool,
+    /// API servers run on other machines, which go on meanwhile.
+    pub api_elsewhere: bool,
     /// A bootstrap that is going on.
     pub founding: bool,
 }
@@ -114,11 +116,19 @@ impl Survey {
             }
         };
         lines.push(format!("the new cluster begins with {what}"));
-        lines.push(format!(
-            "{} becomes its only member; API server, controllers and etcd here stop first, and start \
-             again with it",
-            self.name
-        ));
+        lines.push(match self.api_elsewhere {
+            true => format!(
+                "{} becomes its only member; etcd here stops first, and starts again with it. API servers \
+                 go on with what they remember of before: reboot every control plane afterwards, one \
+                 after the other",
+                self.name
+            ),
+            false => format!(
+                "{} becomes its only member; API server, controllers and etcd here stop first, and start \
+                 again with it",
+                self.name
+            ),
+        });
         if self.data != Probe::Absent {
             lines.push(
                 "the data that is here is kept beside it as member.before-recover-…; nothing is deleted"

@@ -41,6 +41,7 @@ fn survey(rows: &[(&str, bool)], read: bool) -> Survey {
         },
         data: Probe::Seen(()),
         endpoint_answers: false,
+        api_elsewhere: false,
         founding: false,
     }
 }

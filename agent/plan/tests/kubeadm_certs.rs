@@ -212,7 +212,7 @@ impl Cluster {
         let account = ServiceAccountKey::generate().unwrap();
         ClusterSecrets {
             machine_ca: pair(AuthorityKind::Machine),
-            kubernetes_ca: pair(AuthorityKind::Kubernetes),
+            kubernetes_ca: Some(pair(AuthorityKind::Kubernetes)),
             etcd_ca: Some(pair(AuthorityKind::Etcd)),
             external_etcd: None,
             front_proxy_ca: Some(pair(AuthorityKind::FrontProxy)),

@@ -2,6 +2,9 @@
 //! schedule is drawn from a seed: things happen to machines in any order, then all faults end, and
 //! within a bounded number of rounds all must be one cluster.
 //!
+//! A third of the schedules is of machines of role `etcd`, whose members are units, which have no API
+//! server, and which find each other by their documents' list.
+//!
 //! Modelled: etcd's membership with learners, logs that catch up, members that are heard of only after
 //! they have begun, its strict check, and what it refuses to begin with; kubelet, the unit that every second
 //! machine's member is, and the API server, as processes that take a while and are killed; the endpoint, which other members are found through.

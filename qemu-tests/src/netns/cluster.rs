@@ -33,23 +33,50 @@ impl Cluster {
     /// The same, with this said to `gen config` too.
     pub fn with(story: &str, double: &str, names: &[&str], more: &[&str]) -> anyhow::Result<Self> {
         let endpoint = format!("{ENDPOINT}:6443");
-        let words = [&["--endpoint", &endpoint], more].concat();
+        let said = names.join(",");
+        let words = ["--endpoint", &endpoint, "--control-planes", &said];
+        let words = [&words[..], more].concat();
         let mut cluster = Self::described(story, double, names, &words)?;
         let to: Vec<_> = cluster.nodes.iter().map(|n| n.address.as_str()).collect();
         cluster.balancer = Some(Balancer::start(&cluster.programs, &to)?);
         Ok(cluster)
     }
 
+    /// Control planes, and machines of role `etcd` for their data. The load balancer leads to the former.
+    pub fn apart(
+        story: &str,
+        double: &str,
+        etcd: &[&str],
+        control_planes: &[&str],
+    ) -> anyhow::Result<Self> {
+        let endpoint = format!("{ENDPOINT}:6443");
+        let at = etcd.iter().enumerate();
+        let at: Vec<_> = at
+            .map(|(index, name)| format!("{name}={}", address(index)))
+            .collect();
+        let (at, said) = (at.join(","), control_planes.join(","));
+        let words = ["--endpoint", &endpoint, "--etcd-nodes", &at];
+        let words = [&["--control-planes", &said], &words[..]].concat();
+        let names = [etcd, control_planes].concat();
+        let mut cluster = Self::described(story, double, &names, &words)?;
+        let nodes = cluster.nodes.iter().skip(etcd.len());
+        let to: Vec<_> = nodes.map(|n| n.address.as_str()).collect();
+        cluster.balancer = Some(Balancer::start(&cluster.programs, &to)?);
+        Ok(cluster)
+    }
+
     /// The same, with an address that they hold by turns.
     pub fn sharing(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
-        Self::described(story, double, names, &["--virtual-ip", VIRTUAL_IP])
+        let said = names.join(",");
+        let words = ["--virtual-ip", VIRTUAL_IP, "--control-planes", &said];
+        Self::described(story, double, names, &words)
     }
 
     fn described(
         story: &str,
         double: &str,
         names: &[&str],
-        endpoint: &[&str],
+        words: &[&str],
     ) -> anyhow::Result<Self> {
         let (programs, shop, net) = (
             Programs::from_env(double)?,
@@ -57,21 +84,12 @@ impl Cluster {
             Net::new()?,
         );
         let home = shop.path();
-        let names_said = names.join(",");
-        let args = [
-            "--name",
-            "demo",
-            "--control-planes",
-            &names_said,
-            "--node-subnets",
-            "192.0.2.0/24",
-        ];
-        let documents = gen_config(home, "demo", &[&args, endpoint].concat())?;
+        let args = ["--name", "demo", "--node-subnets", "192.0.2.0/24"];
+        let documents = gen_config(home, "demo", &[&args, words].concat())?;
         let mut nodes = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let bundle = enrolment(home, &documents, name)?;
-            let address = format!("192.0.2.{}", 11 + index);
-            nodes.push(Node::new(home, name, &address, &bundle)?);
+            nodes.push(Node::new(home, name, &address(index), &bundle)?);
         }
         Ok(Self {
             nodes,
@@ -183,4 +201,8 @@ impl Cluster {
         drop(balancer);
         shop.done();
     }
+}
+
+fn address(index: usize) -> String {
+    format!("192.0.2.{}", 11 + index)
 }

@@ -164,6 +164,22 @@ impl Cluster {
         })
     }
 
+    /// Waits until these have a vote and answer, and nobody else has a place in etcd.
+    pub fn until_voters(&mut self, names: &[&str], seconds: u64) -> anyhow::Result<()> {
+        let what = format!("{} to be voters", names.join(", "));
+        self.until(seconds, &what, |this, deadline| {
+            let members = this.members(names, deadline)?;
+            let voters = members.iter().filter(|m| !m.learner && m.answers);
+            let mut voters: Vec<_> = voters.map(|m| m.name.as_str()).collect();
+            voters.sort_unstable();
+            ensure!(
+                members.len() == names.len() && voters == names,
+                "etcd has {members:?}"
+            );
+            Ok(())
+        })
+    }
+
     /// Asks again and again until it holds; in the end says why it did not.
     pub fn until(
         &mut self,

@@ -146,7 +146,8 @@ pub(crate) struct ComponentSection {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "Etcd")]
 pub(crate) struct EtcdSection {
-    /// As what a control plane's member runs; a pod without it. Never changes under a machine.
+    /// As what a control plane's member runs; a pod without it. Never changes under a machine. A machine of
+    /// role `etcd` has no pods: with `members` it is `unit`.
     pub(crate) run_as: Option<EtcdRunAs>,
     /// Command line arguments; they replace all defaults of the same name. Those the agent itself
     /// depends on (membership, addresses, certificates) are refused.
@@ -159,6 +160,10 @@ pub(crate) struct EtcdSection {
     /// Further DNS names and IP addresses of etcd's peer certificate.
     #[serde(rename = "peerCertSANs")]
     pub(crate) peer_cert_sans: Vec<String>,
+    /// The addresses of the machines of role `etcd`, where the cluster's members run on machines of their
+    /// own: that is where these find each other, and what API servers ask. No control plane has a member
+    /// then. All machines of a cluster say the same, and whether there are any never changes.
+    pub(crate) members: Vec<String>,
     /// An etcd that somebody else runs. No machine of the cluster has a member of its own then, and
     /// what members get beyond their defaults is refused.
     pub(crate) external: Option<ExternalEtcdSection>,

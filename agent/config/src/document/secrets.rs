@@ -10,7 +10,8 @@ use super::{API_VERSION, CLUSTER_SECRETS};
 ///
 /// A control plane machine needs every key, to sign certificates. A worker must hold none: its
 /// document has only the certificates of `machineCA` and `kubernetesCA`, its own `machineIdentity`
-/// and the bootstrap token.
+/// and the bootstrap token. A machine of role `etcd` has `machineCA` and `etcdCA` with their keys, and
+/// nothing else.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "ClusterSecrets")]
@@ -26,9 +27,9 @@ pub(crate) struct SecretsDocument {
     /// The authority of the machine API: its servers and its clients.
     #[serde(rename = "machineCA")]
     pub(crate) machine_ca: CaSection,
-    /// The authority of the Kubernetes API.
+    /// The authority of the Kubernetes API. Missing on a machine of role `etcd` alone.
     #[serde(rename = "kubernetesCA")]
-    pub(crate) kubernetes_ca: CaSection,
+    pub(crate) kubernetes_ca: Option<CaSection>,
     /// The authority of etcd's servers, peers and clients. Not wanted with `cluster.etcd.external`.
     #[serde(rename = "etcdCA")]
     pub(crate) etcd_ca: Option<CaSection>,
@@ -41,7 +42,7 @@ pub(crate) struct SecretsDocument {
     /// The key pair that signs service account tokens.
     pub(crate) service_account: Option<ServiceAccountSection>,
     /// What a worker is known by until a control plane machine has signed a key of its own. For one
-    /// machine alone; refused on a control plane machine, which makes its own.
+    /// machine alone; refused on any that holds the key of `machineCA`, which makes its own.
     pub(crate) machine_identity: Option<IdentitySection>,
     /// The token a new node first speaks to the cluster with, `abcdef.0123456789abcdef`.
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]

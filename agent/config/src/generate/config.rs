@@ -43,12 +43,14 @@ pub(super) fn write_config(
         out.section(2, "apiServer");
         out.list(4, "certSANs", &cluster.cert_sans);
     }
-    if cluster.etcd_run_as.is_some() || !cluster.etcd_endpoints.is_empty() {
+    let elsewhere = [&cluster.etcd_endpoints, &cluster.etcd_members];
+    if cluster.etcd_run_as.is_some() || elsewhere.iter().any(|list| !list.is_empty()) {
         out.section(2, "etcd");
     }
     if let Some(run_as) = &cluster.etcd_run_as {
         out.text(4, "runAs", run_as);
     }
+    out.list(4, "members", &cluster.etcd_members);
     if !cluster.etcd_endpoints.is_empty() {
         out.section(4, "external");
         out.list(6, "endpoints", &cluster.etcd_endpoints);

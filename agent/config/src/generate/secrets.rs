@@ -41,7 +41,7 @@ pub fn secrets_with(
     let signing = ServiceAccountKey::generate()?;
     Ok(write_secrets(&ClusterSecrets {
         machine_ca: ca(AuthorityKind::Machine)?,
-        kubernetes_ca: ca(AuthorityKind::Kubernetes)?,
+        kubernetes_ca: Some(ca(AuthorityKind::Kubernetes)?),
         etcd_ca: Some(ca(AuthorityKind::Etcd)?),
         external_etcd,
         front_proxy_ca: Some(ca(AuthorityKind::FrontProxy)?),
@@ -70,7 +70,7 @@ fn missing(secrets: &ClusterSecrets) -> Option<&'static str> {
     let keyless = |ca: Option<&CaPair>| ca.is_none_or(|ca| ca.key.is_none());
     if keyless(Some(&secrets.machine_ca)) {
         Some("machineCA.key")
-    } else if keyless(Some(&secrets.kubernetes_ca)) {
+    } else if keyless(secrets.kubernetes_ca.as_ref()) {
         Some("kubernetesCA.key")
     } else if keyless(secrets.etcd_ca.as_ref()) && secrets.external_etcd.is_none() {
         Some("etcdCA.key")
@@ -135,6 +135,24 @@ pub(super) fn control_planes_part(
     }
 }
 
+/// What every machine of role `etcd` holds: what its member and its own API sign with.
+pub(super) fn etcds_part(secrets: &ClusterSecrets) -> Result<ClusterSecrets, GenerateError> {
+    let Some(etcd_ca) = secrets.etcd_ca.clone() else {
+        return Err(GenerateError::Incomplete { missing: "etcdCA" });
+    };
+    Ok(ClusterSecrets {
+        machine_ca: secrets.machine_ca.clone(),
+        kubernetes_ca: None,
+        etcd_ca: Some(etcd_ca),
+        external_etcd: None,
+        front_proxy_ca: None,
+        service_account: None,
+        machine_identity: None,
+        bootstrap_token: None,
+        encryption_key: None,
+    })
+}
+
 /// What every worker may hold: two certificates to trust, and the token its kubelet begins with.
 pub(super) fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
     let public = |ca: &CaPair| CaPair {
@@ -143,7 +161,7 @@ pub(super) fn workers_part(secrets: &ClusterSecrets) -> ClusterSecrets {
     };
     ClusterSecrets {
         machine_ca: public(&secrets.machine_ca),
-        kubernetes_ca: public(&secrets.kubernetes_ca),
+        kubernetes_ca: secrets.kubernetes_ca.as_ref().map(public),
         etcd_ca: None,
         external_etcd: None,
         front_proxy_ca: None,
@@ -158,7 +176,7 @@ pub(super) fn write_secrets(secrets: &ClusterSecrets) -> Secret {
     let mut out = Writer::document(crate::document::CLUSTER_SECRETS);
     let cas = [
         ("machineCA", Some(&secrets.machine_ca)),
-        ("kubernetesCA", Some(&secrets.kubernetes_ca)),
+        ("kubernetesCA", secrets.kubernetes_ca.as_ref()),
         ("etcdCA", secrets.etcd_ca.as_ref()),
         ("frontProxyCA", secrets.front_proxy_ca.as_ref()),
     ];

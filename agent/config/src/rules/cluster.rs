@@ -1,5 +1,6 @@
 //! What all machines of the cluster share.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -32,6 +33,7 @@ pub(super) struct Cluster {
     pub(super) etcd: Component,
     pub(super) etcd_run_as: EtcdRunAs,
     pub(super) external_etcd: Option<Vec<Endpoint>>,
+    pub(super) etcd_members: Option<Vec<IpAddr>>,
     pub(super) network_addon: NetworkAddon,
     pub(super) extra_manifests: Vec<String>,
     pub(super) component_source: Option<ComponentSource>,
@@ -94,6 +96,7 @@ pub(super) fn judge(
     let etcd_at = at.key("etcd");
     let member = section.etcd;
     let external_etcd = etcd::external(&member, &etcd_at, report);
+    let etcd_members = etcd::members(&member, &etcd_at, report);
     let etcd_run_as = etcd::run_as(&member, &etcd_at, report);
     let mut etcd_component = component(
         member.extra_args,
@@ -148,6 +151,7 @@ pub(super) fn judge(
         etcd: etcd_component,
         etcd_run_as,
         external_etcd,
+        etcd_members,
         network_addon,
         extra_manifests: section.extra_manifests,
         component_source,

@@ -70,6 +70,14 @@ pub(super) fn judge(
             report.value(&at, fault.hint("both IPv4, or both IPv6"));
         }
     }
+    let at = Path::root().key("cluster").key("etcd").key("members");
+    if report.whole(&at) {
+        for (index, ip) in cluster.etcd_members.iter().flatten().enumerate() {
+            if let Some(fault) = inside(*ip).or_else(|| moves(*ip)) {
+                report.value(&at.index(index), fault);
+            }
+        }
+    }
     if let Some(fault) = cluster
         .endpoint
         .as_ref()

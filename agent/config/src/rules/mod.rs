@@ -55,6 +55,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
     let MachineDocument {
         machine, cluster, ..
     } = document;
+    etcd::of_role(&machine, &cluster, report);
     let at = Path::root().key("machine");
     let hostname = report.parse::<Hostname>(&at.key("hostname"), &machine.hostname);
     let network = network::judge(machine.network, &at.key("network"), report);
@@ -100,6 +101,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         etcd: cluster.etcd,
         etcd_run_as: cluster.etcd_run_as,
         external_etcd: cluster.external_etcd,
+        etcd_members: cluster.etcd_members,
         network_addon: cluster.network_addon,
         extra_manifests: cluster.extra_manifests,
         component_source: cluster.component_source?,

@@ -78,11 +78,7 @@ pub(crate) fn judge(
         })
     };
     let machine_ca = ca(Some(document.machine_ca), AuthorityKind::Machine, report);
-    let kubernetes_ca = ca(
-        Some(document.kubernetes_ca),
-        AuthorityKind::Kubernetes,
-        report,
-    );
+    let kubernetes_ca = ca(document.kubernetes_ca, AuthorityKind::Kubernetes, report);
     let etcd_ca = ca(document.etcd_ca, AuthorityKind::Etcd, report);
     let front_proxy_ca = ca(document.front_proxy_ca, AuthorityKind::FrontProxy, report);
     let service_account = service_account(document.service_account, role, report);
@@ -95,20 +91,25 @@ pub(crate) fn judge(
         let fault = Fault::new("is missing, and so is bootstrapToken: the worker could not join");
         report.value(&root.key("machineIdentity"), fault.hint(WORKERS_PART));
     }
-    if let Some(Err(fault)) = document.bootstrap_token.as_ref().map(check_token) {
-        report.value(&root.key("bootstrapToken"), fault);
+    if let Some(token) = &document.bootstrap_token {
+        let at = root.key("bootstrapToken");
+        if role == Some(Role::Etcd) {
+            report.key(&at, not_for(Role::Etcd));
+        } else if let Err(fault) = check_token(token) {
+            report.value(&at, fault);
+        }
     }
     if let Some(key) = &document.encryption_key {
         let at = root.key("encryptionKey");
-        if role == Some(Role::Worker) {
-            report.key(&at, not_for_workers());
+        if let Some(role @ (Role::Worker | Role::Etcd)) = role {
+            report.key(&at, not_for(role));
         } else if let Err(fault) = check_encryption_key(key) {
             report.value(&at, fault);
         }
     }
     Some(ClusterSecrets {
         machine_ca: machine_ca?,
-        kubernetes_ca: kubernetes_ca?,
+        kubernetes_ca,
         etcd_ca,
         external_etcd,
         front_proxy_ca,
@@ -131,8 +132,14 @@ fn field(kind: AuthorityKind) -> &'static str {
 /// Said also of a whole cluster's secrets, whose only copy nobody should be told to edit.
 const WORKERS_PART: &str = "machinectl gen config makes a worker's own part of the secrets";
 
-fn not_for_workers() -> Fault {
-    Fault::new("a worker must not hold it").hint(WORKERS_PART)
+fn not_for(role: Role) -> Fault {
+    match role {
+        Role::Etcd => Fault::new("a machine of role etcd must not hold it")
+            .hint("machinectl gen config makes its own part of the secrets"),
+        Role::Worker | Role::ControlPlane => {
+            Fault::new("a worker must not hold it").hint(WORKERS_PART)
+        }
+    }
 }
 
 /// Whether an authority is there and may be; reports it otherwise.
@@ -143,17 +150,29 @@ fn wanted(
     at: &Path,
     report: &mut Report<'_>,
 ) -> bool {
-    let everywhere = matches!(kind, AuthorityKind::Machine | AuthorityKind::Kubernetes);
-    match role {
-        Some(Role::Worker) if present && !everywhere => report.key(at, not_for_workers()),
-        Some(Role::ControlPlane) if !present => report.value(at, missing()),
+    use AuthorityKind::{Etcd, FrontProxy, Kubernetes, Machine};
+    match (role, kind) {
+        (Some(role @ Role::Worker), Etcd | FrontProxy)
+        | (Some(role @ Role::Etcd), Kubernetes | FrontProxy)
+            if present =>
+        {
+            report.key(at, not_for(role));
+        }
+        (Some(Role::Etcd), Kubernetes | FrontProxy) => return false,
+        (Some(role @ Role::ControlPlane), _) if !present => report.value(at, missing(role)),
+        // Every other machine trusts these two, and so does whoever keeps the cluster's own secrets.
+        (_, Machine | Kubernetes) if !present => report.value(at, Fault::new("is missing")),
         _ => return present,
     }
     false
 }
 
-fn missing() -> Fault {
-    Fault::new("is missing").hint("a control plane machine needs it")
+fn missing(role: Role) -> Fault {
+    let fault = Fault::new("is missing");
+    match role {
+        Role::Etcd => fault.hint("a machine of role etcd needs it"),
+        Role::ControlPlane | Role::Worker => fault.hint("a control plane machine needs it"),
+    }
 }
 
 fn judge_ca(
@@ -176,7 +195,9 @@ fn judge_ca(
             let fault = Fault::new("a worker must not hold CA keys");
             report.key(&key_at, fault.hint(WORKERS_PART));
         }
-        (None, Some(Role::ControlPlane)) => report.value(&key_at, missing()),
+        (None, Some(role @ (Role::ControlPlane | Role::Etcd))) => {
+            report.value(&key_at, missing(role));
+        }
         (Some(key), _) if facts.is_some() => {
             if let Err(error) = Authority::from_pem(kind, &section.certificate, key) {
                 let (at, fault) = match error {
@@ -242,12 +263,12 @@ fn service_account(
     let at = Path::root().key("serviceAccount");
     let Some(section) = section else {
         if role == Some(Role::ControlPlane) {
-            report.value(&at, missing());
+            report.value(&at, missing(Role::ControlPlane));
         }
         return None;
     };
-    if role == Some(Role::Worker) {
-        report.key(&at, not_for_workers());
+    if let Some(role @ (Role::Worker | Role::Etcd)) = role {
+        report.key(&at, not_for(role));
         return None;
     }
     if let Err(fault) = only_section(&section.public, "PUBLIC KEY") {
@@ -260,7 +281,7 @@ fn service_account(
             report.value(&at.key("public"), fault.hint("a PEM section PUBLIC KEY"));
         }
         Some(Err(_)) => report.value(&at.key("key"), unreadable_key()),
-        None if role.is_some() => report.value(&at.key("key"), missing()),
+        None if role.is_some() => report.value(&at.key("key"), missing(Role::ControlPlane)),
         None => {}
     }
     Some(ServiceAccount {

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Runs etcd and the control plane beside the kubelet, and holds the CA keys.
+    /// Runs the control plane beside the kubelet, and etcd unless that is elsewhere; holds the CA keys.
     ControlPlane,
     /// Runs workloads only, and holds no CA key.
     Worker,
+    /// Runs a member of etcd and nothing of Kubernetes; holds the CA keys of etcd and of the machine API.
+    Etcd,
 }
 
 impl Role {
@@ -20,6 +22,7 @@ impl Role {
         match self {
             Self::ControlPlane => "controlplane",
             Self::Worker => "worker",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -27,6 +30,18 @@ impl Role {
     #[must_use]
     pub fn is_control_plane(self) -> bool {
         self == Self::ControlPlane
+    }
+
+    /// Whether it is a node of Kubernetes.
+    #[must_use]
+    pub fn has_node(self) -> bool {
+        self != Self::Etcd
+    }
+
+    /// Whether it holds authorities' keys, and signs its own certificates.
+    #[must_use]
+    pub fn holds_keys(self) -> bool {
+        self != Self::Worker
     }
 }
 

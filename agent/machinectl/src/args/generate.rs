@@ -85,9 +85,28 @@ pub struct ConfigArgs {
         long,
         value_name = "NODES",
         value_delimiter = ',',
-        required_unless_present = "workers"
+        required_unless_present_any = ["workers", "etcd_nodes"]
     )]
     pub control_planes: Vec<String>,
+    /// Machines of role etcd, where members of etcd are on machines of their own: HOSTNAME=ADDRESS,
+    /// separated by commas.
+    #[arg(
+        long,
+        value_name = "NODES",
+        value_delimiter = ',',
+        conflicts_with_all = ["etcd_endpoints", "etcd_run_as"]
+    )]
+    pub etcd_nodes: Vec<String>,
+    /// Addresses of machines of role etcd that the cluster has already, separated by commas: for further
+    /// machines of it.
+    #[arg(
+        long,
+        value_name = "ADDRESSES",
+        value_delimiter = ',',
+        requires = "secrets",
+        conflicts_with_all = ["etcd_endpoints", "etcd_run_as"]
+    )]
+    pub etcd_members: Vec<String>,
     /// Workers: HOSTNAME or HOSTNAME=ADDRESS, separated by commas.
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub workers: Vec<String>,

@@ -49,7 +49,7 @@ pub(super) async fn run(common: &Common, command: EtcdCommand) -> Result<(), Fai
 
 type Machine = MachineServiceClient<Channel>;
 
-/// Any control plane machine will do; the first whose answer is taken, or else the last.
+/// Any machine with a member will do; the first whose answer is taken, or else the last.
 async fn any<T>(
     session: &Session,
     verb: &str,

@@ -104,34 +104,56 @@ fn enrolment(args: &EnrolmentArgs) -> Result<(), Failure> {
     )
 }
 
+/// The machines that are named.
+#[derive(Default)]
+struct Nodes {
+    described: Vec<NodeDescription>,
+    /// Those whose address is known.
+    known: Vec<Node>,
+    /// Where machines of role `etcd` are, also those that there are already.
+    etcd_members: Vec<String>,
+}
+
 /// `HOSTNAME` or `HOSTNAME=ADDRESS`.
-fn nodes(args: &GenConfigArgs) -> Result<(Vec<NodeDescription>, Vec<Node>), Failure> {
+fn nodes(args: &GenConfigArgs) -> Result<Nodes, Failure> {
     let control_planes = args
         .control_planes
         .iter()
         .map(|text| (text, Role::ControlPlane));
+    let etcd = args.etcd_nodes.iter().map(|text| (text, Role::Etcd));
     let workers = args.workers.iter().map(|text| (text, Role::Worker));
-    let mut described = Vec::new();
-    let mut known = Vec::new();
-    for (text, role) in control_planes.chain(workers) {
+    let mut nodes = Nodes {
+        etcd_members: args.etcd_members.clone(),
+        ..Nodes::default()
+    };
+    for (text, role) in control_planes.chain(etcd).chain(workers) {
         let target: Target = text.parse().map_err(Failure::usage)?;
-        described.push(NodeDescription {
+        if role == Role::Etcd && target.name.is_none() {
+            return Err(
+                Failure::usage(format!("--etcd-nodes {text} has no address"))
+                    .next("write HOSTNAME=ADDRESS: the cluster's machines find its etcd there"),
+            );
+        }
+        nodes.described.push(NodeDescription {
             hostname: target.label().to_owned(),
             role,
         });
         if target.name.is_some() {
-            known.push(target.as_node());
+            nodes.known.push(target.as_node());
+        }
+        if role == Role::Etcd && !nodes.etcd_members.contains(&target.host) {
+            nodes.etcd_members.push(target.host);
         }
     }
-    Ok((described, known))
+    Ok(nodes)
 }
 
-fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescription {
+fn described(args: &GenConfigArgs, nodes: Nodes) -> ClusterDescription {
     ClusterDescription {
         name: args.name.clone(),
         endpoint: endpoint(args.endpoint.as_ref().or(args.virtual_ip.as_ref())),
         kubernetes_version: args.kubernetes_version.clone(),
-        nodes,
+        nodes: nodes.described,
         cert_sans: args.cert_sans.clone(),
         pod_subnet: args.pod_subnet.clone(),
         service_subnet: args.service_subnet.clone(),
@@ -142,6 +164,7 @@ fn described(args: &GenConfigArgs, nodes: Vec<NodeDescription>) -> ClusterDescri
         node_subnets: args.node_subnets.clone(),
         virtual_ip: args.virtual_ip.clone(),
         etcd_endpoints: args.etcd_endpoints.clone(),
+        etcd_members: nodes.etcd_members,
         etcd_run_as: args.etcd_run_as.clone(),
     }
 }
@@ -158,8 +181,10 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(&args.name));
-    let (described_nodes, mut known) = nodes(args)?;
-    if described_nodes
+    let nodes = nodes(args)?;
+    let mut known = nodes.known.clone();
+    if nodes
+        .described
         .iter()
         .any(|node| node.hostname == "secrets")
     {
@@ -180,21 +205,17 @@ fn config(args: &GenConfigArgs) -> Result<(), Failure> {
              load balancer's; or let them hold an address by turns, --virtual-ip ADDRESS"
         );
     }
-    let members = match args.etcd_endpoints.len() {
+    let members = match args.etcd_endpoints.len() + nodes.etcd_members.len() {
         // Of a cluster that grows only some of its machines are here.
         0 if text.is_none() => 0,
         0 => args.control_planes.len(),
-        endpoints => endpoints,
+        elsewhere => elsewhere,
     };
     if let Some(warning) = members_warning(members) {
         crate::tell!("warning: {warning}");
     }
-    let documents = make::documents(
-        &described(args, described_nodes),
-        &secrets,
-        SystemTime::now(),
-    )
-    .map_err(told)?;
+    let documents =
+        make::documents(&described(args, nodes), &secrets, SystemTime::now()).map_err(told)?;
     // Look before writing: half a folder is harder to repair than none.
     for node in &documents {
         let path = folder.join(format!("{}.yaml", node.hostname));

@@ -13,6 +13,7 @@ use crate::output::{self, table};
 use crate::session::Session;
 use crate::target::Target;
 use crate::time;
+use crate::wait;
 
 /// A client certificate with less than this left is worth a word.
 const EXPIRES_SOON_SECONDS: i64 = 30 * 24 * 3600;
@@ -128,7 +129,7 @@ fn of_machine(outcome: &Outcome<Heard>) -> Vec<Finding> {
     let mut findings = of_conditions(node, &heard.status);
     findings.extend(of_stages(node, &heard.status));
     findings.extend(of_services(node, &heard.services));
-    if !heard.status.node_ready {
+    if wait::is_node(&heard.status) && !heard.status.node_ready {
         let finding = Finding::new(node, "node", "Kubernetes does not say that it is Ready");
         findings.push(finding.next(format!("machinectl logs kubelet --tail 50 -n {node}")));
     }

@@ -40,7 +40,10 @@ fn for_people(outcomes: &[Outcome<StatusResponse>]) -> String {
             status.role.clone(),
             status.generation.to_string(),
             yes(status.settled),
-            yes(status.node_ready),
+            match wait::is_node(status) {
+                true => yes(status.node_ready),
+                false => "-".to_owned(),
+            },
             note,
         ]
     });

@@ -196,7 +196,7 @@ async fn control_plane(session: &Session, verb: &str) -> Result<(Link, String), 
             Ok((link, version))
         };
         match answer.await {
-            Ok((link, version)) if version.role != "worker" => {
+            Ok((link, version)) if !matches!(version.role.as_str(), "worker" | "etcd") => {
                 return Ok((link, version.kubernetes_version));
             }
             Ok(_) => {}

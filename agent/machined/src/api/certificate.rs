@@ -45,7 +45,7 @@ pub(super) fn sign(
         .ok_or_else(|| Status::permission_denied("only a machine of the cluster may ask"))?;
     if bundle.config.role() != Role::ControlPlane {
         return Err(Status::failed_precondition(
-            "a worker cannot sign: ask a control plane machine",
+            "only a control plane machine signs for others: ask one",
         ));
     }
     let own = |usage, lifetime| LeafRequest {

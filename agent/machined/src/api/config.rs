@@ -198,6 +198,16 @@ fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
         let message = format!("the machine belongs to cluster {}", old.cluster_id());
         return Err(convert::conflict("cluster.id", message, HINT));
     }
+    // A worker asks none of them.
+    let moves = old.etcd_members().is_some() != new.etcd_members().is_some();
+    if moves && old.role().holds_keys() {
+        let message = match old.etcd_members() {
+            Some(_) => "the cluster's data is in etcd on machines of its own",
+            None => "the cluster's data is not in etcd on machines of its own",
+        };
+        let message = format!("{message}, and does not move by itself");
+        return Err(convert::conflict("cluster.etcd.members", message, HINT));
+    }
     if old.external_etcd().is_some() != new.external_etcd().is_some() {
         let message = match old.external_etcd() {
             Some(_) => "the cluster's data is in an etcd outside of it",
@@ -207,7 +217,7 @@ fn same_machine(old: &Bundle, new: &Bundle) -> Result<(), Status> {
         return Err(convert::conflict("cluster.etcd.external", message, HINT));
     }
     let (was, would) = (old.etcd_run_as(), new.etcd_run_as());
-    if old.role().is_control_plane() && was != would {
+    if old.has_etcd_member() && was != would {
         let message = format!(
             "the machine's member of etcd is a {was}, and does not become a {would} by itself"
         );

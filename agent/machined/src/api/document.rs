@@ -34,7 +34,7 @@ pub(super) fn reachable(bundle: &Bundle, now: SystemTime) -> Result<(), Status> 
             "append the ClusterSecrets document",
         ));
     };
-    if bundle.config.role().is_control_plane() {
+    if bundle.config.role().holds_keys() {
         return Ok(());
     }
     let why = match &secrets.machine_identity {

@@ -259,6 +259,7 @@ impl Hands for FakeHands {
             etcd,
             data: Probe::Seen(()),
             endpoint_answers: false,
+            api_elsewhere: false,
             founding: false,
         });
         Box::pin(async { survey.ok_or_else(|| "nobody".to_owned()) })

@@ -43,13 +43,13 @@ pub(super) fn make(
     let config = &bundle.config;
     if config.role() != Role::ControlPlane {
         return Err(Status::failed_precondition(
-            "a worker cannot make a kubeconfig: ask a control plane machine",
+            "only a control plane machine can make a kubeconfig: ask one",
         ));
     }
     let pair = bundle
         .secrets
         .as_ref()
-        .map(|secrets| &secrets.kubernetes_ca);
+        .and_then(|secrets| secrets.kubernetes_ca.as_ref());
     let (certificate, key) = pair
         .and_then(|pair| Some((pair.certificate.as_str(), pair.key.as_ref()?)))
         .ok_or_else(|| Status::failed_precondition("the Kubernetes authority's key is not here"))?;

@@ -148,7 +148,7 @@ fn control_plane(bundle: &Bundle) -> Result<(), Status> {
     match bundle.config.role().is_control_plane() {
         true => Ok(()),
         false => Err(Status::failed_precondition(
-            "a worker has nothing to do with tokens: ask a control plane machine",
+            "only a control plane machine has to do with tokens: ask a control plane machine",
         )),
     }
 }
@@ -156,7 +156,8 @@ fn control_plane(bundle: &Bundle) -> Result<(), Status> {
 /// What kubeadm pins: the public key of each certificate that vouches for the cluster's API.
 pub fn ca_hashes(bundle: &Bundle) -> Result<Vec<String>, Status> {
     let secrets = bundle.secrets.as_ref();
-    let pem = secrets.map(|secrets| secrets.kubernetes_ca.certificate.as_str());
+    let authority = secrets.and_then(|secrets| secrets.kubernetes_ca.as_ref());
+    let pem = authority.map(|authority| authority.certificate.as_str());
     let pem =
         pem.ok_or_else(|| Status::failed_precondition("the cluster's secrets are not here"))?;
     let unreadable = || Status::internal("the Kubernetes authority's certificate cannot be read");

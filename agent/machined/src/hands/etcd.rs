@@ -21,6 +21,10 @@ use crate::status::now_ms;
 /// How long the cluster's API is asked who else is there.
 const OTHERS: Duration = Duration::from_secs(5);
 
+/// How long a machine may take to make its certificates, and how often that is looked at.
+const CERTIFICATES: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// How often a turn is asked for again that changed between the question and the answer.
 const TRIES: usize = 3;
 
@@ -30,8 +34,9 @@ impl Hands {
         let entry = self.ledger.current()?;
         let config = &entry.bundle.config;
         let own = facts::look(config).node_ip;
-        let here = config.role().is_control_plane() && config.external_etcd().is_none();
-        here.then(|| (own, machine_plan::render::etcd_peer_url(own)))
+        config
+            .has_etcd_member()
+            .then(|| (own, machine_plan::render::etcd_peer_url(own)))
     }
 
     /// Whether this machine's member is a unit, and the others can do without it for a moment. It takes
@@ -40,7 +45,7 @@ impl Hands {
         let entry = self.ledger.current();
         let unit = entry.is_some_and(|entry| {
             let config = &entry.bundle.config;
-            config.role().is_control_plane() && config.etcd_run_as() == EtcdRunAs::Unit
+            config.has_etcd_member() && config.etcd_run_as() == EtcdRunAs::Unit
         });
         match unit {
             true => match self.own_word().await {
@@ -60,7 +65,7 @@ impl Hands {
     pub(super) fn voters(&self) -> Result<BTreeSet<IpAddr>, String> {
         let (own, own_url) = self
             .own_member()
-            .ok_or("this machine is to have no member of etcd: ask a control plane that has one")?;
+            .ok_or("this machine is to have no member of etcd: ask one that has")?;
         let mut at = BTreeSet::from([own]);
         if let Ok(Some(joined)) = self.ledger.membership() {
             at.extend(cluster::remembered(&joined, &own_url));
@@ -73,15 +78,20 @@ impl Hands {
         Ok(at)
     }
 
-    // The same without this machine, and with those that the cluster's API knows.
+    // The same without this machine, and with those that the config or the cluster's API knows.
     async fn others(&self) -> Result<BTreeSet<IpAddr>, String> {
         let mut at = self.voters()?;
         if let Some(entry) = self.ledger.current() {
             let config = &entry.bundle.config;
-            let (kube, access) = (Kube::default(), Access::elsewhere(config));
-            let known = kube.control_planes(&access, config.hostname().as_str());
-            if let Ok(Probe::Seen(known)) = tokio::time::timeout(OTHERS, known).await {
-                at.extend(known);
+            match config.etcd_members() {
+                Some(told) => at.extend(told),
+                None => {
+                    let (kube, access) = (Kube::default(), Access::elsewhere(config));
+                    let known = kube.control_planes(&access, config.hostname().as_str());
+                    if let Ok(Probe::Seen(known)) = tokio::time::timeout(OTHERS, known).await {
+                        at.extend(known);
+                    }
+                }
             }
         }
         if let Some((own, _)) = self.own_member() {
@@ -100,6 +110,34 @@ impl Hands {
 
     pub(super) async fn listed_elsewhere(&self) -> Result<Vec<Member>, String> {
         self.listed(self.others().await?).await
+    }
+
+    /// Of a machine of role `etcd`, which has no API server to ask: none of the members that it is told of
+    /// answers, with or without a quorum.
+    pub(super) async fn no_member_has_begun(&self) -> Result<(), String> {
+        // Without them nobody can be asked, and nobody's silence would be heard.
+        let made = async {
+            while !Cluster::default().may_ask() {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let made = tokio::time::timeout(CERTIFICATES, made).await;
+        made.map_err(|_| {
+            format!(
+                "this machine has no certificates to ask other members with, after {} s: see machinectl \
+                 status",
+                CERTIFICATES.as_secs()
+            )
+        })?;
+        let seen = Cluster::default().look(&self.others().await?).await;
+        match seen.members.first() {
+            None => Ok(()),
+            Some(first) => Err(format!(
+                "this cluster's etcd has begun already: {} is a member of it, and a bootstrap here would \
+                 make a second one",
+                first.member.shown()
+            )),
+        }
     }
 
     // Which member this machine's is, and what that says, wherever it listens by now. One that does not
@@ -168,7 +206,7 @@ impl Hands {
         // Where nobody is known, somebody may be there all the same; this machine's own API server is
         // nobody.
         let endpoint_answers = match &entry.bundle.secrets {
-            Some(secrets) if etcd.members.is_empty() => {
+            Some(secrets) if etcd.members.is_empty() && config.role().has_node() => {
                 let own = Kube::default().ready(&node::access(&entry)).await;
                 own == Probe::Absent && endpoint::answers(config, secrets).await
             }
@@ -182,6 +220,7 @@ impl Hands {
             etcd,
             data: files::has_etcd_member(),
             endpoint_answers,
+            api_elsewhere: !config.role().has_node(),
             founding: self.ledger.founding(),
         })
     }

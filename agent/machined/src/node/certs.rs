@@ -134,7 +134,8 @@ pub fn issue(leaf: &Leaf, bundle: &Bundle, now: SystemTime) -> Result<(), NodeEr
             user,
             cluster,
         } => {
-            let ca = secrets.kubernetes_ca.certificate.as_str();
+            let ca = secrets.kubernetes_ca.as_ref();
+            let ca = ca.map_or("", |ca| ca.certificate.as_str());
             let text = render::kubeconfig(
                 cluster,
                 server,
@@ -160,9 +161,10 @@ fn put(path: &str, text: &str, mode: u32) -> std::io::Result<()> {
 pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Authority, String> {
     let pair =
         pair(secrets, kind).ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
-    let key = pair.key.as_ref().ok_or_else(|| {
-        format!("this machine does not hold the {kind:?} authority's key: only control planes do")
-    })?;
+    let key = pair
+        .key
+        .as_ref()
+        .ok_or_else(|| format!("this machine does not hold the {kind:?} authority's key"))?;
     Authority::from_pem(kind, &pair.certificate, key).map_err(|e| e.to_string())
 }
 
@@ -173,7 +175,7 @@ fn authority_certificate(secrets: &ClusterSecrets, kind: AuthorityKind) -> Optio
 fn pair(secrets: &ClusterSecrets, kind: AuthorityKind) -> Option<&CaPair> {
     match kind {
         AuthorityKind::Machine => Some(&secrets.machine_ca),
-        AuthorityKind::Kubernetes => Some(&secrets.kubernetes_ca),
+        AuthorityKind::Kubernetes => secrets.kubernetes_ca.as_ref(),
         AuthorityKind::Etcd => secrets.etcd_ca.as_ref(),
         AuthorityKind::FrontProxy => secrets.front_proxy_ca.as_ref(),
     }

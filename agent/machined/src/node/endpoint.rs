@@ -25,7 +25,7 @@ pub async fn answers(config: &MachineConfig, secrets: &ClusterSecrets) -> bool {
 
 fn client(config: &MachineConfig, secrets: &ClusterSecrets) -> Option<Client> {
     let at = config.control_plane_endpoint();
-    let authority = &secrets.kubernetes_ca.certificate;
+    let authority = &secrets.kubernetes_ca.as_ref()?.certificate;
     let door = Door::new((at.host(), at.port()), authority, None);
     door.ok().map(Client::new)
 }

@@ -10,8 +10,11 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use machine_plan::desired::Desired;
 use machine_plan::observed::Probe;
+use machine_plan::render::ETCD_CLIENT_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,6 +34,25 @@ pub async fn health(desired: &Desired, node_ip: IpAddr) -> Probe<()> {
         return Probe::Absent;
     }
     ask(loopback(node_ip)).await
+}
+
+/// Whether any member of those on machines of their own can be reached: on a control plane that has not
+/// begun. What it says is its API server's to ask.
+pub async fn listens(members: &[IpAddr]) -> Probe<()> {
+    let mut asked: FuturesUnordered<_> = members
+        .iter()
+        .map(|ip| TcpStream::connect((*ip, ETCD_CLIENT_PORT)))
+        .collect();
+    let any = async {
+        while let Some(answer) = asked.next().await {
+            if answer.is_ok() {
+                return Probe::Seen(());
+            }
+        }
+        Probe::Absent
+    };
+    let any = tokio::time::timeout(ANSWER, any).await;
+    any.unwrap_or(Probe::Absent)
 }
 
 /// Where it serves its health.
@@ -85,6 +107,18 @@ mod tests {
         };
         assert!(why.contains("503") && why.contains("false"), "{why}");
         assert!(matches!(understood(""), Probe::Unreadable(_)));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_nobody_reaches_is_not_there() {
+        assert_eq!(listens(&[]).await, Probe::Absent);
+        // Nobody listens for clients of etcd on this address, unless a test has one here.
+        let free = "127.99.98.97".parse().unwrap();
+        assert_eq!(listens(&[free]).await, Probe::Absent);
+        let at = (free, ETCD_CLIENT_PORT);
+        if let Ok(_door) = std::net::TcpListener::bind(at) {
+            assert_eq!(listens(&[free]).await, Probe::Seen(()));
+        }
     }
 
     #[tokio::test]

@@ -16,19 +16,21 @@ pub const BOOTSTRAP_KUBECONFIG: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// client, where kubeadm has both too. A worker gets the Kubernetes authority's certificate, no key, and a
 /// [`BOOTSTRAP_KUBECONFIG`] if there is a token: its kubelet reads that until it has a
 /// certificate of its own, and after each boot to write `kubelet.conf` anew, for which the token
-/// need not be valid any more. The machine API's authority is no file: the agent holds it.
+/// need not be valid any more. A machine of role `etcd` gets the certificate of etcd's. The machine API's authority is no file: the agent holds it.
 #[must_use]
 pub fn authorities(config: &MachineConfig, secrets: &ClusterSecrets) -> Vec<RenderedFile> {
     match config.role() {
         Role::ControlPlane => control_plane(secrets),
         Role::Worker => worker(config, secrets),
+        // What signs its leaves the agent holds, as the machine API's.
+        Role::Etcd => etcd(secrets),
     }
 }
 
 fn control_plane(secrets: &ClusterSecrets) -> Vec<RenderedFile> {
     let mut files = Vec::new();
     let pairs = [
-        ("ca", Some(&secrets.kubernetes_ca)),
+        ("ca", secrets.kubernetes_ca.as_ref()),
         ("front-proxy-ca", secrets.front_proxy_ca.as_ref()),
         ("etcd/ca", secrets.etcd_ca.as_ref()),
     ];
@@ -67,17 +69,25 @@ fn control_plane(secrets: &ClusterSecrets) -> Vec<RenderedFile> {
 }
 
 fn worker(config: &MachineConfig, secrets: &ClusterSecrets) -> Vec<RenderedFile> {
-    let mut files = vec![certificate("ca", &secrets.kubernetes_ca)];
+    let Some(authority) = &secrets.kubernetes_ca else {
+        return Vec::new();
+    };
+    let mut files = vec![certificate("ca", authority)];
     if let Some(token) = &secrets.bootstrap_token {
         let text = bootstrap_kubeconfig(
             config.cluster_name(),
             &api_url(config),
-            &secrets.kubernetes_ca.certificate,
+            &authority.certificate,
             token,
         );
         files.push(RenderedFile::secret(BOOTSTRAP_KUBECONFIG, text));
     }
     files
+}
+
+fn etcd(secrets: &ClusterSecrets) -> Vec<RenderedFile> {
+    let authority = secrets.etcd_ca.iter();
+    authority.map(|pair| certificate("etcd/ca", pair)).collect()
 }
 
 fn certificate(name: &str, pair: &CaPair) -> RenderedFile {

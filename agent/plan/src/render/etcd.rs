@@ -1,6 +1,8 @@
 //! What this node's etcd member is started from: its static pod, or its unit's arguments.
 
-use machine_config::{ComponentSource, EtcdRunAs, KubernetesVersion, MachineConfig, PathType};
+use machine_config::{
+    ComponentSource, Endpoint, EtcdRunAs, KubernetesVersion, MachineConfig, PathType,
+};
 use serde::{Deserialize, Serialize};
 
 use super::args::Args;
@@ -44,6 +46,17 @@ pub enum EtcdWish {
 #[must_use]
 pub fn etcd_peer_url(node_ip: std::net::IpAddr) -> String {
     url("https", node_ip, PEER_PORT)
+}
+
+/// Where a control plane asks for etcd that is on other machines; none where its own member serves it.
+#[must_use]
+pub fn etcd_endpoints(config: &MachineConfig) -> Option<Vec<String>> {
+    let external = config.external_etcd();
+    let external = external.map(|all| all.iter().map(Endpoint::url).collect());
+    external.or_else(|| {
+        let members = config.etcd_members()?.iter();
+        Some(members.map(|ip| url("https", *ip, CLIENT_PORT)).collect())
+    })
 }
 
 /// What etcd is started from: the manifest of its static pod, or its unit's arguments, which are the same.

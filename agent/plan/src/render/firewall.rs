@@ -39,14 +39,17 @@ pub fn firewall(config: &MachineConfig, facts: &HostFacts) -> RenderedFile {
          table inet machined\ndelete table inet machined\n",
     );
     let admits = config.network().firewall.enabled;
-    let bridge = *config.network_addon() == NetworkAddon::Bridge;
+    let node = config.role().has_node();
+    let bridge = node && *config.network_addon() == NetworkAddon::Bridge;
     if admits || bridge {
         text.push_str("\ntable inet machined {\n");
         let nodes = node_subnets(config, facts);
         if admits {
             set(&mut text, Source::Nodes, &nodes);
         }
-        set(&mut text, Source::Pods, config.pod_subnets());
+        if node {
+            set(&mut text, Source::Pods, config.pod_subnets());
+        }
         if admits {
             let chain = Chain {
                 text,
@@ -69,9 +72,13 @@ fn node_subnets(config: &MachineConfig, facts: &HostFacts) -> Vec<IpNet> {
     // A document that lets a node be anywhere does not say who is one.
     let told = config.node_ip_subnets().iter().copied();
     let told = told.filter(|net| net.prefix_len() > 0);
-    let control_planes = facts.control_planes.iter().map(|ip| IpNet::from(*ip));
+    let control_planes = facts.control_planes.iter();
+    // Other members, wherever they are, where this machine has one.
+    let members = config.etcd_members().filter(|_| config.has_etcd_member());
+    let machines = control_planes.chain(members.into_iter().flatten());
+    let machines = machines.map(|ip| IpNet::from(*ip));
     let all = facts.subnets.iter().copied().chain(told);
-    let all: BTreeSet<IpNet> = all.chain(control_planes).map(|net| net.trunc()).collect();
+    let all: BTreeSet<IpNet> = all.chain(machines).map(|net| net.trunc()).collect();
     IpNet::aggregate(&all.into_iter().collect())
 }
 
@@ -174,6 +181,12 @@ impl Chain<'_> {
         self.rule("udp sport 67 udp dport 68 accept");
         self.rule("ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept");
         self.entries(&config.network().firewall.ingress);
+        if !config.role().has_node() {
+            self.note("etcd for the cluster's machines alone.");
+            self.from(Source::Nodes, "tcp dport 2379-2380");
+            self.text.push_str("    }\n");
+            return self.text;
+        }
         if config.role().is_control_plane() {
             self.note("The API server; etcd for nodes alone, not for their pods.");
             self.rule(format!("tcp dport {API_PORT} accept"));

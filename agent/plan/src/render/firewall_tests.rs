@@ -54,6 +54,24 @@ fn nodes_are_where_the_document_the_card_and_the_cluster_say() {
 }
 
 #[test]
+fn a_machine_of_role_etcd_lets_in_members_and_machines_and_nobody_to_kubernetes() {
+    let cluster = "  etcd: {members: [10.0.2.15, 10.9.0.22]}\n";
+    let rules = rules(&config("etcd", "", cluster), &facts(&["10.0.2.15/24"], &[]));
+    assert!(rules.contains("{ 10.0.2.0/24, 10.9.0.22/32 }"), "{rules}");
+    assert!(
+        rules.contains("ip saddr @nodes4 tcp dport 2379-2380 accept"),
+        "{rules}"
+    );
+    assert!(rules.contains("tcp dport 50000 accept"), "{rules}");
+    for of_kubernetes in ["6443", "10250", "th dport", "pods", "masquerade", "4789"] {
+        assert!(!rules.contains(of_kubernetes), "{of_kubernetes} in {rules}");
+    }
+    // Where members are is nothing to whoever has none.
+    let worker = config("worker", "", cluster);
+    assert_eq!(join(node_subnets(&worker, &facts(&[], &[]))), "");
+}
+
+#[test]
 fn without_a_node_in_sight_etcd_is_nobodys() {
     let rules = rules(&config("controlplane", "", ""), &facts(&[], &[]));
     assert!(!rules.contains("@nodes"), "{rules}");

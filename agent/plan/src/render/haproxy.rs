@@ -18,7 +18,8 @@ pub const LOAD_BALANCER_PORT: u16 = 7445;
 #[must_use]
 pub fn haproxy(config: &MachineConfig, facts: &HostFacts) -> Option<Vec<RenderedFile>> {
     let file = || RenderedFile::public(CONFIG, text(&servers(config, facts)));
-    config.node_load_balancer().then(|| vec![file()])
+    let wanted = config.node_load_balancer() && config.role().has_node();
+    wanted.then(|| vec![file()])
 }
 
 /// The API as this node's clients find it.

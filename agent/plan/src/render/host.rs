@@ -24,6 +24,9 @@ const SYSCTLS: [(&str, &str); 9] = [
     ("vm.panic_on_oom", "0"),
 ];
 
+/// What of these a machine needs that is no node.
+const OF_ANY: [&str; 2] = ["kernel.panic", "kernel.panic_on_oops"];
+
 /// Modules that must be there before the settings above can be made.
 const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 
@@ -42,7 +45,10 @@ pub fn host(config: &MachineConfig) -> Vec<RenderedFile> {
 }
 
 fn modules(config: &MachineConfig) -> String {
-    let mut names: Vec<&str> = MODULES.to_vec();
+    let mut names: Vec<&str> = match config.role().has_node() {
+        true => MODULES.to_vec(),
+        false => Vec::new(),
+    };
     for module in config.kernel_modules() {
         if !names.contains(&module.as_str()) {
             names.push(module);
@@ -54,9 +60,10 @@ fn modules(config: &MachineConfig) -> String {
 fn sysctls(config: &MachineConfig) -> String {
     let mut settings: BTreeMap<String, String> = SYSCTLS
         .iter()
+        .filter(|(key, _)| config.role().has_node() || OF_ANY.contains(key))
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    if config.pod_subnets().iter().any(|net| net.addr().is_ipv6()) {
+    if config.role().has_node() && config.pod_subnets().iter().any(|net| net.addr().is_ipv6()) {
         settings.insert("net.ipv6.conf.all.forwarding".to_owned(), "1".to_owned());
     }
     settings.extend(config.sysctls().clone());

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use machine_config::{KubernetesVersion, MACHINE_GROUP, MachineConfig, San};
+use machine_config::{KubernetesVersion, MACHINE_GROUP, MachineConfig, Role, San};
 use machine_pki::leaf::Lifetime;
 use machine_pki::{AuthorityKind, LeafRequest, Usage};
 use serde::Serialize;
@@ -18,6 +18,8 @@ use crate::facts::HostFacts;
 
 /// The leaf that the API server serves with.
 pub const API_SERVER: &str = "apiserver";
+/// As what an API server is known to etcd.
+const API_SERVERS_CLIENT: &str = "apiserver-etcd-client";
 
 /// A certificate that this node makes, signs and keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,11 +74,13 @@ impl Leaf {
 /// The machine API's own leaf is not among them: see [`machine_api_leaf`].
 #[must_use]
 pub fn leaves(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
-    if !config.role().is_control_plane() {
-        return Vec::new();
+    let mut leaves = match config.role() {
+        Role::Worker => Vec::new(),
+        Role::ControlPlane | Role::Etcd => pairs(config, facts),
+    };
+    if config.role().is_control_plane() {
+        leaves.extend(kubeconfigs(config, facts));
     }
-    let mut leaves = pairs(config, facts);
-    leaves.extend(kubeconfigs(config, facts));
     leaves
 }
 
@@ -156,14 +160,19 @@ fn pairs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
             client("kube-etcd-healthcheck-client", groups::ETCD_CLIENT),
         ),
         (
-            "apiserver-etcd-client",
+            API_SERVERS_CLIENT,
             Etcd,
             client("kube-apiserver-etcd-client", groups::ETCD_CLIENT),
         ),
     ]
     .into_iter()
-    // Whoever runs an external etcd has given what it takes to be its client.
-    .filter(|(_, authority, _)| *authority != Etcd || config.external_etcd().is_none())
+    .filter(|(name, authority, _)| match (config.role(), *authority) {
+        (Role::Etcd, _) => name.starts_with("etcd/"),
+        // Whoever runs an external etcd has given what it takes to be its client.
+        (_, Etcd) if config.external_etcd().is_some() => false,
+        (_, Etcd) => config.has_etcd_member() || *name == API_SERVERS_CLIENT,
+        _ => true,
+    })
     .map(|(name, authority, request)| {
         let place = Place::Pair {
             certificate: format!("{PKI}/{name}.crt"),

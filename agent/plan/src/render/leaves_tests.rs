@@ -43,7 +43,7 @@ fn a_worker_gets_one_certificate_and_a_token() {
     let secrets = ClusterSecrets {
         machine_ca: pair(None),
         // Not even when a document has a key that it should not have.
-        kubernetes_ca: pair(Some(Secret::new("KEY".to_owned()))),
+        kubernetes_ca: Some(pair(Some(Secret::new("KEY".to_owned())))),
         etcd_ca: Some(pair(None)),
         external_etcd: None,
         front_proxy_ca: None,

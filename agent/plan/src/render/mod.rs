@@ -36,7 +36,8 @@ pub use cni::cni;
 pub use containerd::containerd;
 pub use encryption::encryption;
 pub use etcd::{
-    CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_ARGUMENTS, ETCD_DATA, EtcdWish, etcd_file, etcd_peer_url,
+    CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_ARGUMENTS, ETCD_DATA, EtcdWish, etcd_endpoints,
+    etcd_file, etcd_peer_url,
 };
 pub use firewall::{MACHINE_API_PORT, firewall};
 pub use haproxy::{LOAD_BALANCER_PORT, api_url, haproxy};

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use machine_config::{Endpoint, EtcdRunAs, MachineConfig, PathType};
+use machine_config::{EtcdRunAs, MachineConfig, PathType};
 
 use super::args::{Args, last};
-use super::etcd::{CLIENT_PORT, EtcdWish, etcd_file};
+use super::etcd::{CLIENT_PORT, EtcdWish, etcd_endpoints, etcd_file};
 use super::pod::{Component, Mounts, Probes, dialable};
 use super::{API_PORT, KUBERNETES, PKI, gates, images, join};
 use crate::facts::HostFacts;
@@ -23,7 +23,7 @@ const BIND: &str = "127.0.0.1";
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 const SCHEDULER_PORT: u16 = 10259;
 
-/// The manifests of etcd, unless it is external or a unit, API server, controller manager and scheduler, in
+/// The manifests of etcd, unless it is elsewhere or a unit, API server, controller manager and scheduler, in
 /// the order in which they can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
 #[must_use]
 pub fn static_pods(
@@ -32,7 +32,7 @@ pub fn static_pods(
     etcd: &EtcdWish,
     encrypt_secrets: bool,
 ) -> Vec<RenderedFile> {
-    let member = config.external_etcd().is_none() && config.etcd_run_as() == EtcdRunAs::Pod;
+    let member = config.has_etcd_member() && config.etcd_run_as() == EtcdRunAs::Pod;
     let member = member.then(|| etcd_file(config, facts, etcd));
     let others = [
         api_server(config, facts, encrypt_secrets),
@@ -89,8 +89,8 @@ fn api_server(config: &MachineConfig, facts: &HostFacts, encrypt_secrets: bool) 
     args.set("etcd-cafile", pki("etcd/ca.crt"));
     args.set("etcd-certfile", pki("apiserver-etcd-client.crt"));
     args.set("etcd-keyfile", pki("apiserver-etcd-client.key"));
-    let members = match config.external_etcd() {
-        Some(endpoints) => join(endpoints.iter().map(Endpoint::url)),
+    let members = match etcd_endpoints(config) {
+        Some(endpoints) => join(endpoints),
         None => url("https", loopback_ip(facts), CLIENT_PORT),
     };
     args.set("etcd-servers", members);

@@ -2,14 +2,15 @@
 
 use machine_config::Role;
 
-use super::Look;
+use super::{Look, etcd_address};
 use crate::action::Action;
 use crate::desired::objects_digest;
+use crate::membership::Member;
 use crate::observed::Probe;
 use crate::verdict::Verdict;
 
 pub(super) fn api(look: &Look<'_>) -> Verdict {
-    if look.desired.role == Role::Worker {
+    if look.desired.role != Role::ControlPlane {
         return Verdict::Settled;
     }
     match &look.observed.api_server {
@@ -22,8 +23,10 @@ pub(super) fn api(look: &Look<'_>) -> Verdict {
 }
 
 pub(super) fn objects(look: &Look<'_>) -> Verdict {
-    if look.desired.role == Role::Worker {
-        return Verdict::Settled;
+    match look.desired.role {
+        Role::ControlPlane => {}
+        Role::Worker => return Verdict::Settled,
+        Role::Etcd => return begun(look),
     }
     let mut actions = Vec::new();
     let digest = objects_digest(&look.desired.objects);
@@ -38,4 +41,18 @@ pub(super) fn objects(look: &Look<'_>) -> Verdict {
         actions.push(Action::FinishBootstrap);
     }
     Verdict::act(actions)
+}
+
+/// Of a machine without an API server: the cluster that was ordered is etcd's, and exists once its first
+/// member serves.
+fn begun(look: &Look<'_>) -> Verdict {
+    if !look.observed.bootstrap_ordered {
+        return Verdict::Settled;
+    }
+    let members = look.observed.members.seen();
+    let own = members.and_then(|members| etcd_address::own(look, members));
+    match own.is_some_and(Member::answers) {
+        true => Verdict::act(vec![Action::FinishBootstrap]),
+        false => Verdict::wait("etcd does not serve yet"),
+    }
 }

@@ -18,7 +18,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
     // Who has neither, and lets everybody in, needs to know nobody. Without a member of etcd, that there
     // is a cluster is known by who is in it.
     let shares = desired.load_balancer.is_some() || desired.virtual_ip.is_some();
-    if shares || desired.keeps_strangers_out() || desired.external_etcd {
+    if shares || desired.keeps_strangers_out() || desired.etcd_elsewhere {
         let known = control_planes(look).filter(|known| *known != desired.control_planes);
         if let Some(addresses) = known {
             return Verdict::act(vec![Action::KeepControlPlanes { addresses }]);

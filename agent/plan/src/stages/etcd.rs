@@ -4,7 +4,10 @@
 //! What must never happen: two clusters, a quorum lost by our own act, a member that starts on an
 //! empty directory with an identity it had before.
 
+use machine_config::Role;
+
 use super::etcd_address::{away, begun, lost, moved, there};
+use super::etcd_apart::{alone, elsewhere};
 use super::etcd_start::{go_on, runs, start, told};
 use super::{Look, etcd_order, turn};
 use crate::action::Action;
@@ -20,7 +23,7 @@ const NOT_RESTARTED: &str = "etcd is not restarted with what is new";
 
 pub(super) fn plan(look: &Look<'_>) -> Verdict {
     let Some(manifest) = &look.desired.etcd else {
-        return external(look);
+        return elsewhere(look);
     };
     let observed = look.observed;
     match &observed.etcd_order {
@@ -52,32 +55,12 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
     }
 }
 
-/// No member is to be here. An API server on an external etcd makes a cluster of it where there is none,
-/// so the first one waits for the order all the same; one that has begun is never held back.
-fn external(look: &Look<'_>) -> Verdict {
-    let (desired, observed) = (look.desired, look.observed);
-    let there = |file: &RenderedFile| {
-        let seen = observed.files.get(&file.path);
-        matches!(seen, Some(Probe::Seen(_) | Probe::Unreadable(_)))
-    };
-    // The manifest is gone with each boot; who was in the cluster is remembered.
-    let begun = desired.api_server.iter().any(there) || !desired.control_planes.is_empty();
-    let ordered = observed.bootstrap_ordered || observed.bootstrap_done;
-    if !desired.external_etcd || begun || ordered || observed.endpoint.seen().is_some() {
-        return Verdict::Settled;
-    }
-    Verdict::blocked(
-        "no cluster answers at the endpoint: waiting for the bootstrap order, or for a control plane to \
-         answer there",
-        "machinectl bootstrap, on exactly one control plane",
-    )
-}
-
 /// No data, and no place in a cluster that this machine remembers.
 fn joining(look: &Look<'_>) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
     let members = match &observed.members {
         Probe::Seen(members) => members,
+        _ if desired.role == Role::Etcd => return alone(look),
         Probe::Unreadable(why) => {
             return Verdict::wait(format!("no member of etcd's cluster answers: {why}"));
         }

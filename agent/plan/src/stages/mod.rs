@@ -5,12 +5,15 @@ mod cluster;
 mod endpoint;
 mod etcd;
 mod etcd_address;
+mod etcd_apart;
 mod etcd_order;
 mod etcd_start;
 mod firewall;
 mod host;
 mod node;
 mod pods;
+#[cfg(test)]
+mod role_tests;
 mod routes;
 mod serving;
 #[cfg(test)]

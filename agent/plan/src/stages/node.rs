@@ -8,6 +8,9 @@ use crate::observed::{NodeSeen, PeerSeen, Probe};
 use crate::verdict::Verdict;
 
 pub(super) fn mark(look: &Look<'_>) -> Verdict {
+    if !look.desired.role.has_node() {
+        return Verdict::Settled;
+    }
     let node = match registered(look) {
         Ok(node) => node,
         Err(verdict) => return verdict,
@@ -83,6 +86,9 @@ fn alone(look: &Look<'_>) -> bool {
 }
 
 pub(super) fn ready(look: &Look<'_>) -> Verdict {
+    if !look.desired.role.has_node() {
+        return Verdict::Settled;
+    }
     match registered(look) {
         Ok(node) if node.ready => Verdict::Settled,
         Ok(node) => Verdict::wait(format!("the node is not Ready: {}", node.ready_message)),

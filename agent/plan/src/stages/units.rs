@@ -9,8 +9,8 @@ use crate::observed::Probe;
 use crate::verdict::Verdict;
 
 pub(super) fn runtime(look: &Look<'_>) -> Verdict {
-    let unit = &look.desired.runtime;
-    supervise(look, unit, &unit.inputs)
+    let unit = look.desired.runtime.as_ref();
+    unit.map_or(Verdict::Settled, |unit| supervise(look, unit, &unit.inputs))
 }
 
 /// A unit that is restarted to take what is new.
@@ -46,7 +46,9 @@ pub(super) fn reloaded(look: &Look<'_>, unit: &Unit) -> Verdict {
 }
 
 pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
-    let unit = &look.desired.kubelet;
+    let Some(unit) = &look.desired.kubelet else {
+        return Verdict::Settled;
+    };
     if look.desired.role != Role::Worker {
         // Alone it would ask in vain, several times a second, for a cluster that is not there.
         return match told_inputs(look, unit.name, &unit.inputs) || has_pods(look) {

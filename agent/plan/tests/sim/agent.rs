@@ -59,6 +59,7 @@ impl World {
                     Stage::Turn,
                 ];
                 let api = observed.api_server == Probe::Seen(());
+                let api = api || machine.identity.apart;
                 let may =
                     |stage: &Stage| *stage != Stage::Cluster || (api && observed.bootstrap_ordered);
                 for stage in others.into_iter().filter(may) {
@@ -166,8 +167,8 @@ impl World {
         if own && self.answers(at) {
             return Probe::Seen(self.listed(at));
         }
-        let known = self.known(at);
-        if !own && known.is_empty() && !self.endpoint(at) {
+        let told = !self.known(at).is_empty() || self.has_list(at);
+        if !own && !told && !self.endpoint(at) {
             return Probe::Absent;
         }
         let listed = self.elsewhere(at);
@@ -180,6 +181,11 @@ impl World {
         };
         let news = listed.filter(|all| !own || leaving || !theirs(all));
         news.map_or(unreadable, Probe::Seen)
+    }
+
+    /// Whether its document says where others are.
+    fn has_list(&self, at: usize) -> bool {
+        self.machines[at].identity.apart && self.machines.len() > 1
     }
 
     /// Where it remembers other members.
@@ -196,13 +202,13 @@ impl World {
             .collect()
     }
 
-    /// The members, by the word of others that it remembers or that the API knows.
+    /// The members, by the word of others that it remembers or that its document or the API knows.
     pub(crate) fn elsewhere(&self, at: usize) -> Option<Vec<Member>> {
         let (known, endpoint) = (self.known(at), self.endpoint(at));
         let asked = |(index, other): (usize, &Machine)| {
             let may = index != at && self.reach(at, index) && self.answers(index);
             let there = may && other.has(&other.listens);
-            there && (endpoint || known.contains(&&other.listens))
+            there && (endpoint || self.has_list(at) || known.contains(&&other.listens))
         };
         let heard = self.machines.iter().enumerate().any(asked);
         heard.then(|| self.listed(at))

@@ -193,9 +193,10 @@ impl World {
         self.cluster.members.iter().map(member).collect()
     }
 
-    /// Whether this machine's API server is ready: it is not without etcd.
+    /// Whether this machine's API server is ready, where it should have one: it is not without etcd.
     pub(crate) fn api_ready(&self, at: usize) -> bool {
-        self.machines[at].api == Some(0) && self.answers(at)
+        let machine = &self.machines[at];
+        (machine.api == Some(0) || machine.identity.apart) && self.answers(at)
     }
 
     /// Whether the cluster's endpoint leads to an API server.

@@ -259,6 +259,7 @@ impl World {
         if machine.order == Order::Ordered {
             return Some("its order is not done");
         }
-        (machine.api != Some(0)).then_some("its API does not listen")
+        let serves = machine.api == Some(0) || machine.identity.apart;
+        (!serves).then_some("its API does not listen")
     }
 }

@@ -17,6 +17,7 @@ use machine_plan::turn::{Purpose, TurnSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
+const OF_ETCD: &str = include_str!("../../../config/tests/documents/accepted/etcd-machine.yaml");
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Order {
@@ -31,6 +32,8 @@ pub(crate) struct Identity {
     pub(crate) name: u8,
     pub(crate) address: u8,
     pub(crate) generation: u8,
+    /// It is of role `etcd`.
+    pub(crate) apart: bool,
 }
 
 /// etcd's process.
@@ -149,12 +152,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(index: u8) -> Self {
+    pub(crate) fn new(index: u8, apart: bool) -> Self {
         Self {
             identity: Identity {
                 name: index,
                 address: index,
                 generation: 0,
+                apart,
             },
             order: Order::None,
             membership: None,
@@ -270,6 +274,7 @@ pub(crate) struct Wish {
     pub(crate) desired: Desired,
     /// Where etcd's manifest goes.
     pub(crate) path: String,
+    /// Where the API server's does; nowhere where there is none.
     pub(crate) api_path: String,
     /// Digest of the API server's manifest.
     pub(crate) api: Option<String>,
@@ -293,8 +298,10 @@ impl Wish {
             return known;
         }
         let desired = desired(identity, joined);
-        let path =
-            |file: &Option<RenderedFile>| file.as_ref().expect("a control plane").path.clone();
+        let path = |file: &Option<RenderedFile>| {
+            let path = file.as_ref().map(|file| file.path.clone());
+            path.unwrap_or_default()
+        };
         let wish = Rc::new(Self {
             identity,
             peers: key.1.clone(),
@@ -336,7 +343,11 @@ fn base(identity: Identity) -> Rc<Base> {
         format!("{version}  etcd:\n    runAs: {run_as}\n    extraArgs:\n      - {argument}\n");
     let argument = format!("{{ name: max-requests-inflight, value: {beat} }}");
     let with = format!("{with}  apiServer:\n    extraArgs:\n      - {argument}\n");
-    let bundle = machine_config::read(text.replace(version, &with).as_bytes());
+    let text = match identity.apart {
+        true => of_etcd(&name, beat),
+        false => text.replace(version, &with),
+    };
+    let bundle = machine_config::read(text.as_bytes());
     let bundle = bundle.expect("a valid document");
     let address = format!("192.0.2.{}", identity.address + 1);
     let facts = HostFacts::at(address.parse().expect("an address"));
@@ -347,6 +358,15 @@ fn base(identity: Identity) -> Rc<Base> {
     });
     BASES.with_borrow_mut(|all| all.insert(identity, Rc::clone(&base)));
     base
+}
+
+// Which addresses are on its list only matters to the adapter: a person keeps it as it should be.
+fn of_etcd(name: &str, beat: u16) -> String {
+    let text = OF_ETCD.replace("hostname: etcd1", &format!("hostname: {name}"));
+    let argument = "{ name: quota-backend-bytes, value: 4294967296 }";
+    let beat = format!("{{ name: heartbeat-interval, value: {beat} }}");
+    assert!(text.contains(argument) && text.contains(name));
+    text.replace(argument, &beat)
 }
 
 fn whole(bundle: &Bundle, facts: &HostFacts, joined: Option<&Membership>) -> Desired {
@@ -375,9 +395,10 @@ fn desired(identity: Identity, joined: Option<&Membership>) -> Desired {
 
 #[test]
 fn of_a_membership_only_the_peers_decide_and_only_about_one_manifest() {
-    let identity = Machine::new(0).identity;
-    let base = base(identity);
-    for (id, voter) in [(1, false), (2, true)] {
+    let kinds = [(1, false, false), (2, true, false), (3, true, true)];
+    for (id, voter, apart) in kinds {
+        let identity = Machine::new(0, apart).identity;
+        let base = base(identity);
         let joined = Membership {
             version: Membership::VERSION,
             id: MemberId(id),

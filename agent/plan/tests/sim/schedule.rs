@@ -133,6 +133,8 @@ pub(crate) struct Schedule {
     pub(crate) machines: u8,
     /// Whether they are one cluster already when it begins.
     pub(crate) formed: bool,
+    /// Whether they are of role `etcd`, and no control planes.
+    pub(crate) apart: bool,
     /// What happens before all faults end.
     pub(crate) steps: Vec<Step>,
 }
@@ -154,10 +156,12 @@ impl Schedule {
             });
             (at, draw.map_or(Tick, |(_, draw)| draw(&mut random)))
         };
+        let steps = (0..length).map(step).collect();
         Self {
             machines,
             formed,
-            steps: (0..length).map(step).collect(),
+            apart: random.below(3) == 0,
+            steps,
         }
     }
 }
@@ -165,7 +169,8 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let as_what = if self.formed { "one cluster" } else { "new" };
-        writeln!(f, "{} machines, {as_what}", self.machines)?;
+        let of = if self.apart { " of role etcd" } else { "" };
+        writeln!(f, "{} machines{of}, {as_what}", self.machines)?;
         for (at, event) in &self.steps {
             writeln!(f, "  m{at} {event:?}")?;
         }

@@ -45,6 +45,7 @@ fn only_what_is_needed_stays() {
     let found = Schedule {
         machines: 5,
         formed: false,
+        apart: false,
         steps,
     };
     let needed = [(1, Event::Side(5)), (2, Event::Side(30))];

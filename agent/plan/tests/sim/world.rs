@@ -33,9 +33,9 @@ pub(crate) struct Outcome {
 }
 
 impl World {
-    fn new(count: u8) -> Self {
+    fn new(count: u8, apart: bool) -> Self {
         Self {
-            machines: (0..count).map(Machine::new).collect(),
+            machines: (0..count).map(|at| Machine::new(at, apart)).collect(),
             cluster: Cluster::default(),
             breach: None,
             story: None,
@@ -43,27 +43,29 @@ impl World {
     }
 
     /// That have found together with no fault at all.
-    fn formed(count: u8) -> Self {
+    fn formed(count: u8, apart: bool) -> Self {
+        type Formed = BTreeMap<(u8, bool), World>;
         thread_local! {
-            static FORMED: RefCell<BTreeMap<u8, World>> = const { RefCell::new(BTreeMap::new()) };
+            static FORMED: RefCell<Formed> = const { RefCell::new(BTreeMap::new()) };
         }
-        if let Some(world) = FORMED.with_borrow(|all| all.get(&count).cloned()) {
+        let kind = (count, apart);
+        if let Some(world) = FORMED.with_borrow(|all| all.get(&kind).cloned()) {
             return world;
         }
-        let mut world = Self::new(count);
+        let mut world = Self::new(count, apart);
         world.bootstrap(0);
         world.settle();
         let formed = world.clone();
-        FORMED.with_borrow_mut(|all| all.insert(count, formed));
+        FORMED.with_borrow_mut(|all| all.insert(kind, formed));
         world
     }
 
     /// The whole story.
     pub(crate) fn run(schedule: &Schedule, aloud: bool) -> Outcome {
         let mut world = match schedule.formed {
-            true => Self::formed(schedule.machines),
+            true => Self::formed(schedule.machines, schedule.apart),
             false => {
-                let mut world = Self::new(schedule.machines);
+                let mut world = Self::new(schedule.machines, schedule.apart);
                 world.bootstrap(0);
                 world
             }

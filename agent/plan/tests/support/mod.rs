@@ -25,7 +25,7 @@ pub(crate) fn secrets() -> ClusterSecrets {
     };
     ClusterSecrets {
         machine_ca: authority("machined-ca"),
-        kubernetes_ca: authority("kubernetes"),
+        kubernetes_ca: Some(authority("kubernetes")),
         etcd_ca: None,
         external_etcd: None,
         front_proxy_ca: None,
@@ -66,19 +66,21 @@ pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
     let facts = facts(config);
     let mut files = render::host(config);
     files.push(render::firewall(config, &facts));
-    files.extend(render::containerd(config));
-    files.extend(render::kubelet(config, &facts));
+    if config.role().has_node() {
+        files.extend(render::containerd(config));
+        files.extend(render::kubelet(config, &facts));
+    }
     files.extend(render::haproxy(config, &facts).into_iter().flatten());
     files.extend(render::keepalived(config, &facts).into_iter().flatten());
-    if *config.network_addon() == NetworkAddon::Bridge {
+    if config.role().has_node() && *config.network_addon() == NetworkAddon::Bridge {
         files.push(render::cni(config, config.pod_subnets()));
     }
     if config.role().is_control_plane() {
         let wish = first_member(config);
         files.extend(render::static_pods(config, &facts, &wish, false));
-        if config.etcd_run_as() == EtcdRunAs::Unit {
-            files.push(render::etcd_file(config, &facts, &wish));
-        }
+    }
+    if config.has_etcd_member() && config.etcd_run_as() == EtcdRunAs::Unit {
+        files.push(render::etcd_file(config, &facts, &first_member(config)));
     }
     files
 }

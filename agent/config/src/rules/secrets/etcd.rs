@@ -2,7 +2,7 @@
 
 use machine_pki::{inspect, key_matches};
 
-use super::{Holder, check_certificate, missing, not_for_workers, only_section};
+use super::{Holder, check_certificate, missing, not_for, only_section};
 use crate::document::{EtcdClientSection, SecretsDocument};
 use crate::path::Path;
 use crate::problem::Fault;
@@ -15,8 +15,13 @@ pub(super) fn whose(document: &SecretsDocument, holder: &Holder, report: &mut Re
     let root = Path::root();
     let (authority, client) = (root.key("etcdCA"), root.key("externalEtcd"));
     let there = (document.etcd_ca.is_some(), document.external_etcd.is_some());
-    if holder.role == Some(Role::Worker) && there.1 {
-        return report.key(&client, not_for_workers());
+    if let Some(role @ (Role::Worker | Role::Etcd)) = holder.role
+        && there.1
+    {
+        report.key(&client, not_for(role));
+    }
+    if holder.role == Some(Role::Etcd) && !there.0 {
+        report.value(&authority, missing(Role::Etcd));
     }
     if holder.role != Some(Role::ControlPlane) {
         return;
@@ -39,11 +44,11 @@ pub(super) fn whose(document: &SecretsDocument, holder: &Holder, report: &mut Re
             let fault = Fault::new("is of no use without cluster.etcd.external");
             report.key(&client, fault.hint("remove it from this machine's part"));
             if !there.0 {
-                report.value(&authority, missing());
+                report.value(&authority, missing(Role::ControlPlane));
             }
         }
         (Some(false), (false, false)) | (None, (false, false)) => {
-            report.value(&authority, missing());
+            report.value(&authority, missing(Role::ControlPlane));
         }
         _ => {}
     }

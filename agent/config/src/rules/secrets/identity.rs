@@ -20,12 +20,13 @@ pub(super) fn judge(
     report: &mut Report<'_>,
 ) -> MachineIdentity {
     let at = Path::root().key("machineIdentity");
-    if role == Some(Role::ControlPlane) {
+    if let Some(role @ (Role::ControlPlane | Role::Etcd)) = role {
         let fault = Fault::new("is for workers");
-        report.key(
-            &at,
-            fault.hint("remove it; a control plane machine makes its own"),
-        );
+        let hint = match role {
+            Role::Etcd => "remove it; a machine of role etcd makes its own",
+            _ => "remove it; a control plane machine makes its own",
+        };
+        report.key(&at, fault.hint(hint));
     } else if let Err((field, fault)) = check(&section, authority, hostname) {
         report.value(&at.key(field), fault);
     }

@@ -75,7 +75,10 @@ fn a_kubelets_certificate_is_its_nodes_and_none_is_signed_while_the_cluster_is_m
     assert_eq!(facts.usage, Some(machine_pki::Usage::Client));
     assert!(facts.dns.is_empty() && facts.ips.is_empty());
     let secrets = bundle.secrets.as_ref().unwrap();
-    assert!(issued_by(&signed, &secrets.kubernetes_ca.certificate));
+    assert!(issued_by(
+        &signed,
+        &secrets.kubernetes_ca.as_ref().unwrap().certificate
+    ));
     assert!(!issued_by(&signed, &secrets.machine_ca.certificate));
     assert_eq!(sign(true).unwrap_err().code(), Code::Unavailable);
 }

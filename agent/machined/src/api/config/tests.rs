@@ -213,6 +213,35 @@ fn whose_etcd_it_is_never_changes() {
 }
 
 #[test]
+fn whether_etcd_is_on_machines_of_its_own_never_changes_and_where_these_are_does() {
+    let with = |role: &str, etcd: &str| {
+        let text = cluster().config.replace("role: controlplane", role);
+        machine_config::read(format!("{text}{etcd}").as_bytes()).unwrap()
+    };
+    let (one, two) = (
+        "  etcd: {members: [10.0.2.21]}\n",
+        "  etcd: {members: [10.0.2.21, 10.0.2.22]}\n",
+    );
+    let external = "  etcd: {external: {endpoints: ['https://a.example:2379']}}\n";
+    let cp = "role: controlplane";
+    for (old, new, words) in [
+        ("", one, "is not in etcd on machines of its own"),
+        (one, "", "is in etcd on machines of its own"),
+        (one, external, "is in etcd on machines of its own"),
+        (external, one, "is not in etcd on machines of its own"),
+    ] {
+        let refused = same_machine(&with(cp, old), &with(cp, new)).unwrap_err();
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    for role in [cp, "role: etcd"] {
+        same_machine(&with(role, one), &with(role, two)).unwrap();
+    }
+    same_machine(&with("role: worker", ""), &with("role: worker", one)).unwrap();
+    let other = same_machine(&with(cp, one), &with("role: etcd", one)).unwrap_err();
+    assert!(other.message().contains("machine.role"), "{other}");
+}
+
+#[test]
 fn as_what_etcd_runs_never_changes() {
     let as_what = |text: &str, run_as: &str| {
         let text = format!("{text}  etcd: {{runAs: {run_as}}}\n");

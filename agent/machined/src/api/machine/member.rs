@@ -15,9 +15,17 @@ use crate::api::peer::Peer;
 use crate::api::{complete, convert, document, etcd};
 
 impl Machine {
-    /// Whether the cluster's etcd is its own machines', which is all that is looked after here.
+    /// Whether the cluster's etcd is looked after here, or on machines like this one.
     pub(super) fn own_etcd(&self) -> Result<(), Status> {
         let current = self.parts.ledger.current();
+        if let Some(config) = current.as_ref().map(|c| &c.bundle.config)
+            && let Some(members) = config.etcd_members().filter(|_| !config.has_etcd_member())
+        {
+            let at: Vec<_> = members.iter().map(ToString::to_string).collect();
+            let message = "etcd is on machines of its own, and this is none of them".to_owned();
+            let hint = format!("ask one of them: {}", at.join(", "));
+            return Err(convert::conflict("cluster.etcd.members", message, &hint));
+        }
         let external = current
             .as_ref()
             .and_then(|c| c.bundle.config.external_etcd());
@@ -166,9 +174,9 @@ impl Machine {
 
     async fn order(&self, verb: EtcdVerb, peer: &Peer) -> Result<String, Status> {
         let current = self.parts.ledger.current();
-        if !current.is_some_and(|entry| entry.bundle.config.role().is_control_plane()) {
+        if !current.is_some_and(|entry| entry.bundle.config.has_etcd_member()) {
             return Err(Status::failed_precondition(
-                "only a control plane machine has to do with etcd",
+                "this machine is to have no member of etcd",
             ));
         }
         let (ledger, by) = (Arc::clone(&self.parts.ledger), peer.by());

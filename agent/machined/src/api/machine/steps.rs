@@ -53,9 +53,9 @@ impl Machine {
     pub(super) async fn order_bootstrap(&self, by: &str) -> Result<String, Status> {
         let ledger = Arc::clone(&self.parts.ledger);
         let current = ledger.current();
-        if !current.is_some_and(|entry| entry.bundle.config.role().is_control_plane()) {
+        if !current.is_some_and(|entry| entry.bundle.config.role().holds_keys()) {
             return Err(Status::failed_precondition(
-                "only a control plane machine can begin a cluster",
+                "a worker cannot begin a cluster: order it on a control plane machine",
             ));
         }
         let before = ledger.bootstrap_order().map_err(|e| convert::ledger(&e))?;

@@ -42,14 +42,22 @@ fn no_two_tokens_are_alike() {
 #[test]
 fn the_hash_is_of_the_key_that_the_api_server_is_vouched_for_by() {
     let bundle = bundle();
-    let authority = &bundle.secrets.as_ref().unwrap().kubernetes_ca.certificate;
+    let authority = &bundle
+        .secrets
+        .as_ref()
+        .unwrap()
+        .kubernetes_ca
+        .as_ref()
+        .unwrap()
+        .certificate;
     let hash = machine_pki::inspect(authority).unwrap().spki_sha256;
     assert_eq!(ca_hashes(&bundle).unwrap(), [format!("sha256:{hash}")]);
     // While an authority is replaced there are two.
     let mut both = bundle.clone();
     let secrets = both.secrets.as_mut().unwrap();
     let etcds = secrets.etcd_ca.as_ref().unwrap().certificate.clone();
-    secrets.kubernetes_ca.certificate.push_str(&etcds);
+    let authority = secrets.kubernetes_ca.as_mut().unwrap();
+    authority.certificate.push_str(&etcds);
     assert_eq!(ca_hashes(&both).unwrap().len(), 2);
 }
 

@@ -120,18 +120,22 @@ impl Node {
         Whom::of(begun, self.ledger.founding(), joined.as_ref())
     }
 
-    /// Where other members may be asked: those that this machine remembers, and those that the
-    /// cluster's API knows where its endpoint leads.
+    /// Where other members may be asked: those that this machine remembers, and those that its config
+    /// names, or else that the cluster's API knows where its endpoint leads.
     async fn others(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
         let joined = self.ledger.membership().ok().flatten();
         let mut at = joined.map_or_else(BTreeSet::new, |joined| remembered(&joined, own_url));
         let config = &entry.bundle.config;
-        let access = Access::elsewhere(config);
-        let known = self
-            .endpoint
-            .control_planes(&access, config.hostname().as_str());
-        if let Probe::Seen(known) = limited(known).await {
-            at.extend(known);
+        match config.etcd_members() {
+            Some(told) => at.extend(told),
+            None => {
+                let access = Access::elsewhere(config);
+                let name = config.hostname().as_str();
+                let known = self.endpoint.control_planes(&access, name);
+                if let Probe::Seen(known) = limited(known).await {
+                    at.extend(known);
+                }
+            }
         }
         at.remove(&own);
         at

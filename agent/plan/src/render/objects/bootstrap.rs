@@ -12,7 +12,9 @@ use crate::render::to_yaml;
 
 /// The ConfigMap that anyone may read and the controller manager signs with each token.
 pub(super) fn cluster_info(config: &MachineConfig, secrets: &ClusterSecrets) -> Value {
-    let authority = BASE64.encode(secrets.kubernetes_ca.certificate.as_bytes());
+    let authority = secrets.kubernetes_ca.as_ref();
+    let authority = authority.map_or("", |ca| ca.certificate.as_str());
+    let authority = BASE64.encode(authority.as_bytes());
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,13 +1,13 @@
 //! What kubeadm leaves in the cluster for nodes that join by it.
 
-use machine_config::{Arg, Component, ComponentSource, Endpoint, HostVolume, MachineConfig};
+use machine_config::{Arg, Component, ComponentSource, HostVolume, MachineConfig};
 use serde_json::{Map, Value, json};
 
 use super::rbac::{group, reader};
 use super::{JOINING_NODES, NODES, SYSTEM, config_map};
 use crate::render::kubelet::cluster_configuration;
 use crate::render::static_pods::needs_dual_stack_gate;
-use crate::render::{ETCD_DATA, PKI, gates, join, to_yaml};
+use crate::render::{ETCD_DATA, PKI, etcd_endpoints, gates, join, to_yaml};
 
 /// `kubeadm-config`, so that a stock `kubeadm join` knows the cluster.
 pub(super) fn kubeadm(config: &MachineConfig) -> Vec<Value> {
@@ -76,9 +76,9 @@ fn cluster_configuration_for_kubeadm(config: &MachineConfig) -> Value {
     if !as_list {
         api_server["timeoutForControlPlane"] = "4m0s".into();
     }
-    let etcd = match config.external_etcd() {
+    let etcd = match etcd_endpoints(config) {
         Some(endpoints) => json!({ "external": {
-            "endpoints": endpoints.iter().map(Endpoint::url).collect::<Vec<_>>(),
+            "endpoints": endpoints,
             "caFile": format!("{PKI}/etcd/ca.crt"),
             "certFile": format!("{PKI}/apiserver-etcd-client.crt"),
             "keyFile": format!("{PKI}/apiserver-etcd-client.key"),

@@ -53,6 +53,14 @@ impl Cluster {
         within.map_err(|why| format!("{ip}: {why}"))
     }
 
+    /// Whether this machine has what members want to see.
+    pub fn may_ask(&self) -> bool {
+        let there = |name| self.pki.join(name).exists();
+        ["ca.crt", "healthcheck-client.crt", "healthcheck-client.key"]
+            .into_iter()
+            .all(there)
+    }
+
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, Failed> {
         let read = |name: &str| {
             let path = self.pki.join(name);

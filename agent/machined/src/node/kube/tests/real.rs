@@ -104,7 +104,7 @@ async fn an_api_server_serves_from_an_etcd_of_somebody_else() {
     let etcd = ExternalEtcd::start(&scratch);
     let url = etcd.url();
     let cluster = ControlPlane::start_on(Some(etcd)).await;
-    assert!(cluster.desired.etcd.is_none() && cluster.desired.external_etcd);
+    assert!(cluster.desired.etcd.is_none() && cluster.desired.etcd_elsewhere);
     let authorities = &cluster.bundle.secrets.as_ref().unwrap();
     assert!(authorities.etcd_ca.is_none(), "nothing here signs for it");
     for (path, mode) in [

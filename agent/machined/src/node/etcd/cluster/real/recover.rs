@@ -79,6 +79,7 @@ impl Machines {
             etcd: machine.cluster.look(&asked).await,
             data: Probe::Seen(()),
             endpoint_answers: false,
+            api_elsewhere: false,
             founding: false,
         }
     }

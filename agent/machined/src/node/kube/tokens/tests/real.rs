@@ -162,7 +162,9 @@ fn joined(cluster: &Cluster, joiner: &Joiner, token: &BootstrapToken) {
         .secrets
         .as_ref()
         .unwrap()
-        .kubernetes_ca;
+        .kubernetes_ca
+        .as_ref()
+        .unwrap();
     assert_eq!(
         joiner.read("/etc/kubernetes/pki/ca.crt").trim(),
         authority.certificate.trim()
