@@ -1,11 +1,11 @@
 //! A second machine joins as a worker: enrolled before there is a cluster to join,
 //! it serves its own API at once, waits, joins, and carries pods that machines on
-//! both sides can reach. Then it is rebooted: what can run elsewhere leaves first, and
+//! both sides can reach. Its kubelet serves with a certificate that the control plane approved. Then it is rebooted: what can run elsewhere leaves first, and
 //! it comes back by itself.
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use qemu_tests::{
     Deadline, Image, Lan, Machine, Spec, Workshop, apply, enrolment, gen_config, kubectl,
     machinectl, put,
@@ -72,6 +72,8 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
     apply(home, &kubeconfig, "web.yaml", WEB)?;
     pods_reach_each_other(&kubeconfig)?;
 
+    its_kubelet_serves_by_the_clusters_authority(&kubeconfig)?;
+
     let place = [
         "get",
         "pods",
@@ -106,7 +108,27 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hands a machine its config, with its second card's address in it.
+/// The worker's kubelet asked for a certificate to serve with, the control plane approved it, and without
+/// one kubelet answers nobody.
+fn its_kubelet_serves_by_the_clusters_authority(kubeconfig: &Path) -> anyhow::Result<()> {
+    let columns = "jsonpath={range .items[*]}{.spec.username} {.status.conditions[*].type} \
+                   {.status.certificate}{\"\\n\"}{end}";
+    let signer = "spec.signerName=kubernetes.io/kubelet-serving";
+    let asked = ["get", "csr", "--field-selector", signer, "-o", columns];
+    let signed = Deadline::new(240, "the worker kubelet's serving certificate");
+    let w1 = |line: &str| line.starts_with("system:node:w1 Approved LS0t");
+    while !kubectl(kubeconfig, &asked, 60)?.lines().any(w1) {
+        signed.left()?;
+    }
+    let serves = Deadline::new(120, "the worker's kubelet to serve with it");
+    let logs = ["logs", "-l", "app=roams", "--tail=1"];
+    while let Err(error) = kubectl(kubeconfig, &logs, 60) {
+        serves.left().with_context(|| format!("{error:#}"))?;
+    }
+    Ok(())
+}
+
+/// Hands a machine its config, with its second card's address in it, and a worker's kubelet one word more.
 fn enrol(
     home: &Path,
     demo: &Path,
@@ -122,7 +144,13 @@ fn enrol(
          - {{name: \"en*\", dhcp: true}}\n",
         spec.mac()
     );
+    let serving = "machine:\n  kubelet: {extraConfig: {serverTLSBootstrap: true}}\n";
+    let serving = match text.contains("\n  role: worker\n") {
+        true => serving,
+        false => "machine:\n",
+    };
     let with_cards = text.replacen("machine:\n", &cards, 1);
+    let with_cards = with_cards.replacen("machine:\n", serving, 1);
     ensure!(with_cards != text, "the config has changed its shape");
     let path = home.join(format!("{}.yaml", spec.name));
     put(&path, &with_cards)?;
