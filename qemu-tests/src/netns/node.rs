@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -88,7 +89,10 @@ impl Node {
         let serial = Serial::follow(out, &log)?;
         let deadline = Deadline::new(20, format!("the first process of {}", self.name));
         let first = loop {
-            if let Some(first) = only_child(child.id()) {
+            // Until it has a root of its own, its paths are the host's.
+            if let Some(first) = only_child(child.id())
+                && has_own_root(first)
+            {
                 break first;
             }
             deadline.left()?;
@@ -216,6 +220,13 @@ impl Drop for Power {
         }
         let _ = self.child.wait();
     }
+}
+
+fn has_own_root(pid: u32) -> bool {
+    let root = |of: &str| std::fs::metadata(of).map(|root| (root.dev(), root.ino()));
+    // One that has ended is looked for again.
+    let (its, ours) = (root(&format!("/proc/{pid}/root/")), root("/"));
+    its.is_ok_and(|its| ours.is_ok_and(|ours| its != ours))
 }
 
 fn only_child(pid: u32) -> Option<u32> {
