@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use machine_config::Role;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::node::Node;
 use crate::reconcile::Wake;
 
@@ -15,26 +16,27 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Kubelets that ask for a serving certificate. Only control planes decide on that.
 pub async fn serving(node: Arc<Node>, ledger: Arc<Ledger>, wake: Wake) {
-    loop {
-        if let Some(entry) = ledger.current()
-            && entry.bundle.config.role().is_control_plane()
-            && let Ok(changes) = node.serving(&entry).await
-        {
-            let mut changes = std::pin::pin!(changes);
-            while changes.next().await.is_some() {
-                wake.wake();
-            }
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
+    let begin = async |entry: &Entry| node.serving(entry).await;
+    follow(&ledger, &wake, Role::is_control_plane, begin).await;
 }
 
 /// Nodes that come, go or change: their pods' ways, and this one's readiness.
 pub async fn nodes(node: Arc<Node>, ledger: Arc<Ledger>, wake: Wake) {
+    let begin = async |entry: &Entry| node.changes(entry).await;
+    follow(&ledger, &wake, Role::has_node, begin).await;
+}
+
+/// Watches what machines of some roles have to do with, again and again.
+async fn follow<News: Stream<Item = ()>>(
+    ledger: &Ledger,
+    wake: &Wake,
+    concerns: fn(Role) -> bool,
+    begin: impl AsyncFn(&Entry) -> Result<News, String>,
+) {
     loop {
         if let Some(entry) = ledger.current()
-            && entry.bundle.config.role().has_node()
-            && let Ok(changes) = node.changes(&entry).await
+            && concerns(entry.bundle.config.role())
+            && let Ok(changes) = begin(&entry).await
         {
             let mut changes = std::pin::pin!(changes);
             while changes.next().await.is_some() {

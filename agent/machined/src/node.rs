@@ -15,6 +15,7 @@ pub mod kube;
 pub mod kubelet;
 pub mod pods;
 mod probe;
+pub mod retire;
 pub mod room;
 pub mod routes;
 pub mod signer;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use machine_config::Role;
 use machine_pki::Secret;
 use machine_plan::render::{BootstrapToken, is_token_id, join_command};
 use machined_proto::v1::{
@@ -196,7 +197,7 @@ async fn control_plane(session: &Session, verb: &str) -> Result<(Link, String), 
             Ok((link, version))
         };
         match answer.await {
-            Ok((link, version)) if !matches!(version.role.as_str(), "worker" | "etcd") => {
+            Ok((link, version)) if version.role == Role::ControlPlane.as_str() => {
                 return Ok((link, version.kubernetes_version));
             }
             Ok(_) => {}

@@ -1,23 +1,17 @@
 //! What tests of the API share: a cluster's documents and certificates, a ledger in a temporary
 //! folder, and clients that speak real TLS over loopback.
 
-use std::collections::BTreeMap;
+mod hands;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use machine_config::generate::{self, ClusterDescription, NodeDescription, NodeDocuments};
 use machine_config::{ClusterSecrets, EtcdClient, Role};
 use machine_pki::{Authority, AuthorityKind, Issued, LeafRequest, Secret, Usage};
-use machine_plan::etcd_health::EtcdSeen;
-use machine_plan::membership::{Member, MemberId};
-use machine_plan::observed::Probe;
-use machine_plan::recovery::Survey;
-use machine_plan::turn::Purpose;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -30,12 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{EXPORTER_LABEL, EXPORTER_LENGTH};
-use super::{Audit, Credentials, Hands, Parts, ServiceState, TokenError, TokenSeen};
+use super::{Audit, Credentials, Hands, Parts};
 use crate::going::GoingDown;
 use crate::journal::Journal;
 use crate::ledger::{Acceptance, Ledger, Mode};
 use crate::reconcile::Wake;
 use crate::status::Board;
+pub(crate) use hands::FakeHands;
 
 /// One cluster's authority and documents, made once: keys are slow to make.
 pub(crate) struct Cluster {
@@ -165,155 +160,6 @@ pub(crate) fn enrolled(directory: &Path, text: &str) -> Arc<Ledger> {
         })
         .unwrap();
     ledger
-}
-
-/// Remembers what was asked of it.
-#[derive(Default)]
-pub(crate) struct FakeHands {
-    pub(crate) done: Mutex<Vec<String>>,
-    pub(crate) data: Mutex<Option<String>>,
-    /// etcd's.
-    pub(crate) members: Mutex<Vec<Member>>,
-    /// The same, by their own words.
-    pub(crate) seen: Mutex<Option<EtcdSeen>>,
-    /// Why it may not.
-    pub(crate) needed: Mutex<Option<String>>,
-    /// The cluster's tokens, as the Secrets that they are.
-    pub(crate) tokens: Mutex<BTreeMap<String, serde_json::Value>>,
-    /// Why the machine does not go down.
-    pub(crate) stuck: Mutex<Option<String>>,
-}
-
-impl FakeHands {
-    fn did(&self, what: &str) -> BoxFuture<'_, Result<(), String>> {
-        self.done.lock().unwrap().push(what.to_owned());
-        Box::pin(async { Ok(()) })
-    }
-}
-
-impl Hands for FakeHands {
-    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceState>, String>> {
-        let name = "kubelet.service".to_owned();
-        Box::pin(async {
-            Ok(vec![ServiceState {
-                name,
-                ..ServiceState::default()
-            }])
-        })
-    }
-    fn restart(&self, service: String) -> BoxFuture<'_, Result<(), String>> {
-        self.did(&format!("restart {service}"))
-    }
-    fn drain(&self, limit: Duration) -> BoxFuture<'_, ()> {
-        let did = self.did(&format!("drain {}", limit.as_secs()));
-        Box::pin(async { drop(did.await) })
-    }
-    fn stay(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.did("stay")
-    }
-    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
-        let members = self.members.lock().unwrap().clone();
-        Box::pin(async { Ok(members) })
-    }
-    fn remove_member(&self, id: MemberId, name: String) -> BoxFuture<'_, Result<(), String>> {
-        self.did(&format!("remove {name} {id}"))
-    }
-    fn forfeit(&self) -> BoxFuture<'_, Result<Option<String>, String>> {
-        let leads = self.members.lock().unwrap().iter().any(|m| m.leader);
-        Box::pin(async move { Ok(leads.then(|| "cp2".to_owned())) })
-    }
-    fn snapshot(&self) -> BoxFuture<'_, Result<super::Snapshot, String>> {
-        let parts = [Ok((b"some ".to_vec(), 4)), Ok((b"data".to_vec(), 0))];
-        let stream = futures_util::stream::iter(parts);
-        Box::pin(async { Ok(stream.boxed()) })
-    }
-    fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
-        self.members()
-    }
-    fn etcd(&self) -> BoxFuture<'_, Result<EtcdSeen, String>> {
-        let seen = self.seen.lock().unwrap().clone();
-        Box::pin(async { seen.ok_or_else(|| "nobody".to_owned()) })
-    }
-    fn disarm(&self, id: MemberId, alarm: String) -> BoxFuture<'_, Result<(), String>> {
-        if let Some(seen) = &mut *self.seen.lock().unwrap() {
-            for member in &mut seen.members {
-                member
-                    .alarms
-                    .retain(|a| member.member.id != id || *a != alarm);
-            }
-        }
-        self.did(&format!("disarm {alarm} {id}"))
-    }
-    fn defragment(&self, member: Member) -> BoxFuture<'_, Result<(), String>> {
-        self.did(&format!("defragment {}", member.name))
-    }
-    fn replace_leader(&self, member: Member) -> BoxFuture<'_, Result<Option<String>, String>> {
-        Box::pin(async move { Ok(member.leader.then(|| "cp2".to_owned())) })
-    }
-    fn survey(&self) -> BoxFuture<'_, Result<Survey, String>> {
-        let seen = self.seen.lock().unwrap().clone();
-        let survey = seen.map(|etcd| Survey {
-            name: "cp1".to_owned(),
-            peer_url: "https://cp1:2380".to_owned(),
-            own: Some(MemberId(1)),
-            etcd,
-            data: Probe::Seen(()),
-            endpoint_answers: false,
-            api_elsewhere: false,
-            founding: false,
-        });
-        Box::pin(async { survey.ok_or_else(|| "nobody".to_owned()) })
-    }
-    fn create_token(
-        &self,
-        id: String,
-        secret: serde_json::Value,
-    ) -> BoxFuture<'_, Result<(), TokenError>> {
-        let mut tokens = self.tokens.lock().unwrap();
-        let done = match tokens.contains_key(&id) {
-            true => Err(TokenError::Exists(id)),
-            false => {
-                tokens.insert(id, secret);
-                Ok(())
-            }
-        };
-        Box::pin(async { done })
-    }
-    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenSeen>, TokenError>> {
-        let ids: Vec<_> = self.tokens.lock().unwrap().keys().cloned().collect();
-        let seen = ids.into_iter().map(|id| TokenSeen {
-            id,
-            ..TokenSeen::default()
-        });
-        let seen = seen.collect();
-        Box::pin(async { Ok(seen) })
-    }
-    fn delete_token(&self, id: String) -> BoxFuture<'_, Result<(), TokenError>> {
-        let gone = self.tokens.lock().unwrap().remove(&id);
-        Box::pin(async { gone.map(drop).ok_or(TokenError::Unknown(id)) })
-    }
-    fn may_go_down(&self, _: Purpose) -> BoxFuture<'_, Result<(), String>> {
-        let needed = self.needed.lock().unwrap().clone();
-        Box::pin(async { needed.map_or(Ok(()), Err) })
-    }
-    fn controllers_end(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.did("controllers")
-    }
-    fn api_server_ends(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.did("API server")
-    }
-    fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
-        let stuck = self.stuck.lock().unwrap().clone();
-        let did = self.did("reboot");
-        Box::pin(async { stuck.map_or(did.await, Err) })
-    }
-    fn shutdown(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.did("shutdown")
-    }
-    fn may_bootstrap(&self) -> BoxFuture<'_, Result<(), String>> {
-        let data = self.data.lock().unwrap().clone();
-        Box::pin(async { data.map_or(Ok(()), Err) })
-    }
 }
 
 /// A running API of a configured machine.

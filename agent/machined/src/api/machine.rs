@@ -8,7 +8,6 @@ mod steps;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -25,12 +24,6 @@ use super::{Parts, complete, config, convert, document, etcd, events, logs, peer
 
 /// Streams of events and logs at once, over all connections: each log stream is a process.
 const STREAMS: usize = 24;
-
-/// Between the answer to a reboot, or to a restart of this agent, and the act: time for the answer to leave.
-const ANSWER_FIRST: Duration = Duration::from_secs(1);
-
-/// This agent's own unit: a restart ends the call that asks for it.
-const AGENT: &str = "machined.service";
 
 /// Everything a configured machine serves.
 pub(super) async fn routes(parts: Parts, stop: &CancellationToken) -> Routes {
@@ -225,32 +218,7 @@ impl MachineService for Machine {
     ) -> Answer<v1::RestartServiceResponse> {
         let (this, peer) = (self.clone(), peer_of(&request)?);
         let name = logs::unit(&request.get_ref().name)?;
-        complete(async move {
-            let record = Record::new(&peer, "RestartService").object(name.clone());
-            if let Err(status) = this.knows(&name).await {
-                this.parts.audit.note(record.refused(&status)).await;
-                return Err(status);
-            }
-            // Before, as one of them is this agent; and done even if it cannot be written down, as
-            // it may be what frees a full disk.
-            this.parts.audit.note(record.clone()).await;
-            let hands = Arc::clone(&this.parts.hands);
-            if name == AGENT {
-                this.afterwards(
-                    "restart",
-                    None,
-                    None,
-                    async move { hands.restart(name).await },
-                );
-            } else if let Err(why) = hands.restart(name).await {
-                let status = Status::failed_precondition(why);
-                this.parts.audit.note(record.refused(&status)).await;
-                return Err(status);
-            }
-            this.parts.wake.wake();
-            Ok(Response::new(v1::RestartServiceResponse {}))
-        })
-        .await
+        complete(async move { this.restart(peer, name).await }).await
     }
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {

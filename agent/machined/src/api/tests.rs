@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use machine_pki::{Authority, AuthorityKind};
+use machine_plan::observed::Retire;
 use machined_proto::v1;
 use machined_proto::v1::machine_service_client::MachineServiceClient;
 use tonic::Code;
@@ -326,6 +327,38 @@ async fn a_kubeconfig_is_made_and_written_down() {
 }
 
 #[tokio::test]
+async fn who_is_needed_after_all_stays_and_serves_again() {
+    let served = served().await;
+    *served.hands.needed_later.lock().unwrap() = Some("2 of 3 voters answer".to_owned());
+    let mut client = client(&served, "machined:operator").await;
+    client.reboot(v1::RebootRequest::default()).await.unwrap();
+    let stays = async {
+        while served
+            .hands
+            .done
+            .lock()
+            .unwrap()
+            .last()
+            .is_none_or(|last| last != "stay")
+            || served.going.is_so()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), stays)
+        .await
+        .expect("it stays");
+    let done = served.hands.done.lock().unwrap().clone();
+    assert_eq!(done, ["drain 60", "controllers", "API server", "stay"]);
+    assert_eq!(served.going.retire(), Retire::Nothing);
+    let (events, _) = served.board.events_from(0);
+    let called_off = events
+        .iter()
+        .any(|e| e.message.contains("called off: 2 of 3 voters"));
+    assert!(called_off, "{events:?}");
+}
+
+#[tokio::test]
 async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
     let ends = ["controllers", "API server"];
     let drains = |seconds: &'static str| [&[seconds][..], &ends, &["reboot"]].concat();
@@ -369,6 +402,12 @@ async fn a_reboot_is_answered_first_and_drains_before_it_goes() {
         tokio::time::timeout(Duration::from_secs(10), settled)
             .await
             .expect("it is known whether it goes down");
+        // The API server comes again where the machine stays.
+        let retire = match force || stuck.is_some() {
+            true => Retire::Nothing,
+            false => Retire::ApiServer,
+        };
+        assert_eq!(served.going.retire(), retire);
     }
     let served = served().await;
     *served.hands.needed.lock().unwrap() = Some("1 of 3 voters".to_owned());

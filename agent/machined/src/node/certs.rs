@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use machine_config::{Bundle, CaPair, ClusterSecrets};
+use machine_config::{Bundle, ClusterSecrets};
 use machine_pki::{Authority, AuthorityKind, Secret, inspect, issued_by, key_matches};
 use machine_plan::digest::digest;
 use machine_plan::observed::{LeafSeen, Probe};
@@ -134,8 +134,8 @@ pub fn issue(leaf: &Leaf, bundle: &Bundle, now: SystemTime) -> Result<(), NodeEr
             user,
             cluster,
         } => {
-            let ca = secrets.kubernetes_ca.as_ref();
-            let ca = ca.map_or("", |ca| ca.certificate.as_str());
+            // Of the authority that has just signed it.
+            let ca = authority_certificate(secrets, leaf.authority).unwrap_or_default();
             let text = render::kubeconfig(
                 cluster,
                 server,
@@ -159,8 +159,8 @@ fn put(path: &str, text: &str, mode: u32) -> std::io::Result<()> {
 
 /// The authority with its key, where this machine holds it.
 pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Authority, String> {
-    let pair =
-        pair(secrets, kind).ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
+    let pair = secrets.ca(kind);
+    let pair = pair.ok_or_else(|| format!("no {kind:?} authority in the secrets"))?;
     let key = pair
         .key
         .as_ref()
@@ -169,14 +169,5 @@ pub fn authority(secrets: &ClusterSecrets, kind: AuthorityKind) -> Result<Author
 }
 
 fn authority_certificate(secrets: &ClusterSecrets, kind: AuthorityKind) -> Option<&str> {
-    pair(secrets, kind).map(|pair| pair.certificate.as_str())
-}
-
-fn pair(secrets: &ClusterSecrets, kind: AuthorityKind) -> Option<&CaPair> {
-    match kind {
-        AuthorityKind::Machine => Some(&secrets.machine_ca),
-        AuthorityKind::Kubernetes => secrets.kubernetes_ca.as_ref(),
-        AuthorityKind::Etcd => secrets.etcd_ca.as_ref(),
-        AuthorityKind::FrontProxy => secrets.front_proxy_ca.as_ref(),
-    }
+    secrets.ca(kind).map(|pair| pair.certificate.as_str())
 }

@@ -16,7 +16,8 @@ pub const BOOTSTRAP_KUBECONFIG: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// client, where kubeadm has both too. A worker gets the Kubernetes authority's certificate, no key, and a
 /// [`BOOTSTRAP_KUBECONFIG`] if there is a token: its kubelet reads that until it has a
 /// certificate of its own, and after each boot to write `kubelet.conf` anew, for which the token
-/// need not be valid any more. A machine of role `etcd` gets the certificate of etcd's. The machine API's authority is no file: the agent holds it.
+/// need not be valid any more. A machine of role `etcd` gets the certificate of etcd's. The machine
+/// API's authority is no file: the agent holds it.
 #[must_use]
 pub fn authorities(config: &MachineConfig, secrets: &ClusterSecrets) -> Vec<RenderedFile> {
     match config.role() {

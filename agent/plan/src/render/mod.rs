@@ -58,7 +58,7 @@ pub use objects::{
 };
 pub use pod::MANIFESTS;
 pub use pod_cidrs::first_pod_cidrs;
-pub use static_pods::{ENCRYPTION_CONFIG, static_pods};
+pub use static_pods::{CONTROLLERS, ENCRYPTION_CONFIG, static_pods};
 pub use yaml::to_yaml;
 
 /// Kubernetes' directory.

@@ -23,6 +23,12 @@ const BIND: &str = "127.0.0.1";
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 const SCHEDULER_PORT: u16 = 10259;
 
+/// Those that hold a lease of their name in kube-system, and where each listens on loopback.
+pub const CONTROLLERS: [(&str, u16); 2] = [
+    ("kube-controller-manager", CONTROLLER_MANAGER_PORT),
+    ("kube-scheduler", SCHEDULER_PORT),
+];
+
 /// The manifests of etcd, unless it is elsewhere or a unit, API server, controller manager and scheduler, in
 /// the order in which they can come up. `encrypt_secrets`: the API server gets [`ENCRYPTION_CONFIG`], which must be there.
 #[must_use]

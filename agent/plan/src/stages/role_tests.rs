@@ -2,14 +2,14 @@
 
 use machine_config::Role;
 
+use super::tests::{NOW, settle};
 use super::*;
 use crate::facts::HostFacts;
 use crate::membership::{Member, MemberId};
-use crate::observed::{FileSeen, LeafSeen, Probe, UnitSeen};
+use crate::observed::Probe;
 
 const MACHINE: &str = include_str!("../../../config/tests/documents/accepted/etcd-machine.yaml");
 const APART: &str = include_str!("../../../config/tests/documents/accepted/etcd-members.yaml");
-const NOW: i64 = 1_800_000_000;
 const OWN: &str = "https://10.0.2.21:2380";
 
 fn desired(document: &str, control_planes: &[&str]) -> Desired {
@@ -24,76 +24,14 @@ fn desired(document: &str, control_planes: &[&str]) -> Desired {
 }
 
 fn fresh(desired: &Desired) -> Observed {
-    let unit = |name: &str| (name.to_owned(), Probe::Seen(UnitSeen::default()));
     Observed {
         node_ip: Probe::Seen("10.0.2.21".parse().unwrap()),
-        units: desired.unit_names().map(unit).collect(),
-        routes: Probe::Seen(Vec::new()),
-        ..Observed::default()
+        ..tests::fresh(desired)
     }
 }
 
-/// Carries out what needs nobody else, until there is nothing of that kind left.
 fn settled(desired: &Desired, observed: &mut Observed) -> Plan {
-    for _ in 0..50 {
-        let now = plan(desired, observed, NOW);
-        let actions = now.stages.iter().filter_map(|(_, verdict)| match verdict {
-            Verdict::Act { actions } => Some(actions),
-            _ => None,
-        });
-        let actions: Vec<_> = actions.flatten().cloned().collect();
-        if actions.is_empty() {
-            return now;
-        }
-        for action in &actions {
-            execute(observed, action);
-        }
-    }
-    panic!("it never settles: {:?}", plan(desired, observed, NOW));
-}
-
-fn execute(observed: &mut Observed, action: &Action) {
-    match action {
-        Action::WriteFile { file } => {
-            let seen = FileSeen {
-                digest: file.digest(),
-                mode: file.mode,
-            };
-            observed.files.insert(file.path.clone(), Probe::Seen(seen));
-        }
-        Action::SetHostname { name } => observed.hostname.clone_from(name),
-        Action::IssueLeaf { leaf, .. } => {
-            let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
-            let authority = machine_pki::Authority::generate(leaf.authority, now).unwrap();
-            let issued = authority.issue(&leaf.request, now).unwrap();
-            let seen = LeafSeen {
-                facts: machine_pki::inspect(&issued.certificate_pem).unwrap(),
-                key_matches: true,
-                authority_matches: true,
-                server: leaf.server().map(str::to_owned),
-            };
-            observed
-                .leaves
-                .insert(leaf.name.to_owned(), Probe::Seen(seen));
-        }
-        Action::RestartUnit { unit, inputs }
-        | Action::ReloadUnit { unit, inputs }
-        | Action::StartUnit { unit, inputs } => {
-            let seen = UnitSeen {
-                active_state: "active".to_owned(),
-                inputs: Some(inputs.clone()),
-                ..UnitSeen::default()
-            };
-            observed.units.insert(unit.clone(), Probe::Seen(seen));
-        }
-        Action::KeepMembership { membership } => {
-            observed.membership = Probe::Seen(membership.clone());
-        }
-        Action::FinishBootstrap => {
-            (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
-        }
-        other => panic!("{other}: nothing here wants that"),
-    }
+    settle(desired, observed, 0)
 }
 
 fn member(answers: bool) -> Member {

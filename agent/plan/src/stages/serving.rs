@@ -1,7 +1,5 @@
 //! Certificates that kubelets of the cluster serve with.
 
-use machine_config::Role;
-
 use super::Look;
 use crate::action::Action;
 use crate::observed::Probe;
@@ -26,7 +24,7 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
         return Verdict::Settled;
     };
     // Of a node that cannot be read nothing is known: it may be the one that asks.
-    if look.desired.role == Role::Worker || matches!(observed.node, Probe::Unreadable(_)) {
+    if !look.desired.role.is_control_plane() || matches!(observed.node, Probe::Unreadable(_)) {
         return Verdict::Settled;
     }
     let cluster = Cluster::new(look.desired, observed.node.seen(), peers);

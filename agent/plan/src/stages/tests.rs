@@ -10,7 +10,7 @@ use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, Retire, Uni
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
-const NOW: i64 = 1_800_000_000;
+pub(super) const NOW: i64 = 1_800_000_000;
 
 fn desired() -> Desired {
     desired_with("")
@@ -44,7 +44,7 @@ fn desired_of(document: &str) -> Desired {
 }
 
 /// A fresh machine: units that never ran, no files, no cluster.
-fn fresh(desired: &Desired) -> Observed {
+pub(super) fn fresh(desired: &Desired) -> Observed {
     let unit = |name: &str| (name.to_owned(), Probe::Seen(UnitSeen::default()));
     Observed {
         hostname: "machined".to_owned(),
@@ -121,7 +121,6 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
             routes.extend(add.iter().cloned());
         }
         Action::JoinEtcd { .. }
-        | Action::KeepMembership { .. }
         | Action::PromoteMember { .. }
         | Action::RemoveMember { .. }
         | Action::KeepControlPlanes { .. }
@@ -135,6 +134,9 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
         | Action::PlaceEtcd { .. }
         | Action::SetEtcdAside { .. }
         | Action::FinishEtcdOrder { .. } => panic!("{action}: this machine is alone"),
+        Action::KeepMembership { membership } => {
+            observed.membership = Probe::Seen(membership.clone());
+        }
         Action::FinishBootstrap => {
             (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
         }
@@ -173,7 +175,7 @@ fn at(seconds: i64) -> std::time::SystemTime {
 }
 
 /// Looks and acts until nothing changes; every `lose`th effect does not happen.
-fn settle(desired: &Desired, observed: &mut Observed, lose: usize) -> Plan {
+pub(super) fn settle(desired: &Desired, observed: &mut Observed, lose: usize) -> Plan {
     let mut count = 0;
     for _ in 0..200 {
         let now = plan(desired, observed, NOW);

@@ -7,13 +7,16 @@ use machine_plan::observed::Retire;
 use machine_plan::turn::Purpose;
 use tonic::Status;
 
-use super::{ANSWER_FIRST, Machine};
+use super::Machine;
 use crate::api::Hands;
 use crate::api::audit::Record;
 use crate::api::peer::Peer;
 use crate::going::Going;
 use crate::reconcile::Wake;
 use crate::status::Board;
+
+/// Between the answer to a reboot, or to a restart of this agent, and the act: time for the answer to leave.
+const ANSWER_FIRST: Duration = Duration::from_secs(1);
 
 /// Seconds that pods are given where the order names none, and at most.
 const DRAIN: (u32, u32) = (60, 3600);

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
+use machined_proto::v1;
 use tonic::{Response, Status};
 
 use super::{Answer, Machine, STREAMS};
 use crate::api::audit::Record;
+use crate::api::peer::Peer;
 use crate::api::{convert, document};
 use crate::ledger::OrderState;
+
+/// This agent's own unit: a restart ends the call that asks for it.
+const AGENT: &str = "machined.service";
 
 impl Machine {
     pub(super) fn accepted(&self, generation: u64, by: &str) {
@@ -78,7 +83,33 @@ impl Machine {
         Ok(order)
     }
 
-    pub(super) async fn knows(&self, name: &str) -> Result<(), Status> {
+    pub(super) async fn restart(
+        &self,
+        peer: Peer,
+        name: String,
+    ) -> Answer<v1::RestartServiceResponse> {
+        let record = Record::new(&peer, "RestartService").object(name.clone());
+        if let Err(status) = self.knows(&name).await {
+            self.parts.audit.note(record.refused(&status)).await;
+            return Err(status);
+        }
+        // Before, as one of them is this agent; and done even if it cannot be written down, as
+        // it may be what frees a full disk.
+        self.parts.audit.note(record.clone()).await;
+        let hands = Arc::clone(&self.parts.hands);
+        if name == AGENT {
+            let act = async move { hands.restart(name).await };
+            self.afterwards("restart", None, None, act);
+        } else if let Err(why) = hands.restart(name).await {
+            let status = Status::failed_precondition(why);
+            self.parts.audit.note(record.refused(&status)).await;
+            return Err(status);
+        }
+        self.parts.wake.wake();
+        Ok(Response::new(v1::RestartServiceResponse {}))
+    }
+
+    async fn knows(&self, name: &str) -> Result<(), Status> {
         let known = self
             .parts
             .hands

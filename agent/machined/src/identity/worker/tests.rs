@@ -75,14 +75,8 @@ async fn a_kubelet_gets_its_certificate_once_the_cluster_is_made() {
     assert!(kubelet::has_certificate(&pki, SystemTime::now()));
     let current = std::fs::read_to_string(pki.join("kubelet-client-current.pem")).unwrap();
     assert_eq!(inspect(&current).unwrap().common_name, "system:node:w1");
-    let authority = &entry
-        .bundle
-        .secrets
-        .as_ref()
-        .unwrap()
-        .kubernetes_ca
-        .as_ref()
-        .unwrap();
+    let secrets = entry.bundle.secrets.as_ref().unwrap();
+    let authority = secrets.ca(machine_pki::AuthorityKind::Kubernetes).unwrap();
     assert!(issued_by(&current, &authority.certificate));
     let from = current.find("-----BEGIN PRIVATE KEY-----").unwrap();
     assert!(key_matches(

@@ -86,6 +86,12 @@ impl Machine {
         String::from_utf8_lossy(&shown.stdout).contains(&format!(" {}/", self.shared))
     }
 
+    /// How often it has said that it knows to be no holder, for now or because it may not.
+    fn stood_back(&self) -> usize {
+        let log = std::fs::read_to_string(&self.log).unwrap().to_lowercase();
+        log.matches("entering fault state").count() + log.matches("entering backup state").count()
+    }
+
     /// Whether it hears its peer, and is heard.
     fn hears(&self, whole: bool) {
         let rules = match whole {

@@ -1,5 +1,16 @@
 use super::*;
 
+/// By then whoever takes the address has it: three advertisements that did not come are 0.7 s.
+const TAKEN: Duration = Duration::from_secs(2);
+
+fn said(what: &str, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < LATE, "nobody said {what} within {LATE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// How long it took.
 fn until(what: &str, machines: &[Machine; 2], so: impl Fn([bool; 2]) -> bool) -> Duration {
     let begun = Instant::now();
@@ -42,8 +53,11 @@ fn one_ready_machine_holds_it_and_two_holders_become_one_when_they_hear_each_oth
             Machine::new(one, card, own, peer, shared),
             Machine::new(two, "en0", peer, own, shared),
         ];
-        // Nobody who is not ready holds it, however long nobody does.
-        std::thread::sleep(Duration::from_secs(2));
+        // Nobody who is not ready holds it, for longer than another is waited for.
+        said("each that it is not ready", || {
+            machines.iter().all(|m| m.stood_back() > 0)
+        });
+        std::thread::sleep(TAKEN);
         assert_eq!(machines.each_ref().map(Machine::holds), [false, false]);
 
         machines[0].is_ready(true);
@@ -54,8 +68,10 @@ fn one_ready_machine_holds_it_and_two_holders_become_one_when_they_hear_each_oth
         machines[0].is_ready(false);
         until("it has moved", &machines, |held| held == [false, true]);
         // Nobody takes it back.
+        let before = machines[0].stood_back();
         machines[0].is_ready(true);
-        std::thread::sleep(Duration::from_secs(2));
+        said("that it is ready", || machines[0].stood_back() > before);
+        std::thread::sleep(TAKEN);
         assert_eq!(machines.each_ref().map(Machine::holds), [false, true]);
 
         machines[0].hears(false);
@@ -65,7 +81,7 @@ fn one_ready_machine_holds_it_and_two_holders_become_one_when_they_hear_each_oth
         machines[0].hears(true);
         until("two holders are one", &machines, |held| held[0] != held[1]);
         // And stay so.
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(TAKEN);
         let held = machines.each_ref().map(Machine::holds);
         assert!(held[0] != held[1], "{held:?}");
     }

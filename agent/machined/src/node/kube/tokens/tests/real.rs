@@ -156,15 +156,8 @@ async fn a_stock_kubeadm_joins_by_the_printed_command_and_by_no_other() {
 }
 
 fn joined(cluster: &Cluster, joiner: &Joiner, token: &BootstrapToken) {
-    let authority = &cluster
-        .running
-        .bundle
-        .secrets
-        .as_ref()
-        .unwrap()
-        .kubernetes_ca
-        .as_ref()
-        .unwrap();
+    let secrets = cluster.running.bundle.secrets.as_ref().unwrap();
+    let authority = secrets.ca(machine_pki::AuthorityKind::Kubernetes).unwrap();
     assert_eq!(
         joiner.read("/etc/kubernetes/pki/ca.crt").trim(),
         authority.certificate.trim()
