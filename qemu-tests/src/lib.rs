@@ -10,7 +10,8 @@ mod shell;
 mod vm;
 
 pub use command::{
-    Ran, apply, enrolment, gen_config, kubectl, machinectl, machinectl_fails, run, run_quietly,
+    Ran, apply, enrolment, gen_config, gen_config_to_boot, kubectl, machinectl, machinectl_fails,
+    run, run_quietly,
 };
 pub use deadline::{Deadline, factor};
 pub use emulation::emulated;

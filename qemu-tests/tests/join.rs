@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use qemu_tests::{
-    Deadline, Image, Lan, Machine, Spec, Workshop, apply, enrolment, gen_config, kubectl,
+    Deadline, Image, Lan, Machine, Spec, Workshop, apply, enrolment, gen_config_to_boot, kubectl,
     machinectl, put,
 };
 
@@ -19,7 +19,7 @@ fn a_worker_joins_and_comes_back() -> anyhow::Result<()> {
                  --cert-sans 127.0.0.1 --node-subnets 10.5.0.0/24 \
                  --allow-scheduling-on-control-planes";
     let words: Vec<_> = words.split_whitespace().collect();
-    let demo = gen_config(home, "demo", &words)?;
+    let demo = gen_config_to_boot(home, "demo", &words)?;
     let lan = Lan::new()?;
     let spec = |name: &str| -> anyhow::Result<Spec> {
         Ok(Spec {

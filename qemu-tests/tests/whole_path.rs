@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::ensure;
 use qemu_tests::{
-    Image, Machine, Spec, Workshop, apply, enrolment, gen_config, kubectl, machinectl,
-    machinectl_fails, put,
+    Image, Machine, Spec, Workshop, apply, enrolment, gen_config, gen_config_to_boot, kubectl,
+    machinectl, machinectl_fails, put,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn a_machine_becomes_a_cluster_and_stays_one() -> anyhow::Result<()> {
     let words = "--name demo --endpoint 10.0.2.15:6443 --control-planes cp1 --cert-sans 127.0.0.1 \
                  --node-subnets 10.0.2.0/24 --allow-scheduling-on-control-planes";
     let words: Vec<_> = words.split_whitespace().collect();
-    let demo = gen_config(home, "demo", &words)?;
+    let demo = gen_config_to_boot(home, "demo", &words)?;
     let config = at("demo/cp1.yaml");
     let bundle = enrolment(home, &demo, "cp1")?;
     let spec = Spec {

@@ -15,7 +15,7 @@ use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
-use machine_plan::turn::Purpose;
+use machine_plan::turn::{Purpose, Turn};
 use serde_json::Value;
 use zbus_systemd::login1::ManagerProxy;
 
@@ -240,6 +240,10 @@ impl api::Hands for Hands {
 
     fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
         self.listed_elsewhere().boxed()
+    }
+
+    fn whose_turn(&self) -> BoxFuture<'_, Result<Option<Turn>, String>> {
+        self.turn_of_anybody().boxed()
     }
 
     fn etcd(&self) -> BoxFuture<'_, Result<EtcdSeen, String>> {

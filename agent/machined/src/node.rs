@@ -294,15 +294,20 @@ impl Node {
             Action::SetHostname { name } => facts::set_hostname(name),
             Action::IssueLeaf { leaf, .. } => certs::issue(leaf, &entry.bundle, SystemTime::now()),
             Action::ReloadManager => self.systemd.reload_manager().await,
+            // A note of before holds no more, here and below, before anything is done: by its words it could
+            // be right again when what it says is not.
             Action::RestartUnit { unit, inputs } => {
+                files::doubt_note(&unit_note(unit))?;
                 self.systemd.restart(unit).await?;
                 files::set_note(&unit_note(unit), inputs)
             }
             Action::ReloadUnit { unit, inputs } => {
+                files::doubt_note(&unit_note(unit))?;
                 self.systemd.reload(unit).await?;
                 files::set_note(&unit_note(unit), inputs)
             }
             Action::StartUnit { unit, inputs } => {
+                files::doubt_note(&unit_note(unit))?;
                 self.systemd.start(unit).await?;
                 files::set_note(&unit_note(unit), inputs)
             }
@@ -314,6 +319,7 @@ impl Node {
                 Ok(self.ledger.keep_control_planes(addresses)?)
             }
             Action::ApplyObjects { objects, digest } => {
+                files::doubt_note(&note("applied"))?;
                 self.kube.apply(&self.access(entry), objects).await?;
                 files::set_note(&note("applied"), digest)
             }

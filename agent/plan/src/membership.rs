@@ -204,6 +204,17 @@ pub fn absence_refused(members: &[Member], id: MemberId) -> Option<String> {
     })
 }
 
+/// Why this member's data must not be discarded; none where it may. Until the machine has joined again the
+/// member is a voter that is silent. A learner that answers may have its vote at the next moment.
+pub fn discard_refused(members: &[Member], id: MemberId) -> Option<String> {
+    let promoted = |member: &Member| Member {
+        learner: member.learner && !(member.id == id && member.answers()),
+        ..member.clone()
+    };
+    let members: Vec<_> = members.iter().map(promoted).collect();
+    removal_refused(&members, id).or_else(|| absence_refused(&members, id))
+}
+
 /// Why a member must not be restarted with other arguments; none where it may. As for its absence, but of
 /// two voters each is the quorum at all times: who waited for another would wait for ever. While both
 /// answer, the cluster goes without for as long as the restart takes, like a single one's.
@@ -233,4 +244,52 @@ pub fn in_sync(members: &[Member], id: MemberId) -> bool {
     let most = voters.filter_map(applied).max();
     matches!((own, most), (Some(own), Some(most))
         if u128::from(own) * 10 >= u128::from(most) * 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(all: &[(u64, bool, bool)]) -> Vec<Member> {
+        let member = |(id, learner, answers): &(u64, bool, bool)| Member {
+            id: MemberId(*id),
+            name: format!("cp{id}"),
+            peer_urls: Vec::new(),
+            learner: *learner,
+            leader: false,
+            applied: match answers {
+                true => Probe::Seen(9),
+                false => Probe::Absent,
+            },
+        };
+        all.iter().map(member).collect()
+    }
+
+    #[test]
+    fn data_is_discarded_only_where_the_others_are_a_quorum_of_all() {
+        let voters = |answer: &[bool]| {
+            let each = (1..).zip(answer).map(|(id, answers)| (id, false, *answers));
+            members(&each.collect::<Vec<_>>())
+        };
+        let refused = |members: &[Member], id| discard_refused(members, MemberId(id));
+        // Out of two one may leave, but not be silent.
+        assert_eq!(removal_refused(&voters(&[true, true]), MemberId(1)), None);
+        let why = refused(&voters(&[true, true]), 1).unwrap();
+        assert!(
+            why.contains("only 1 of etcd's 2 voters would answer"),
+            "{why}"
+        );
+        assert!(refused(&voters(&[true]), 1).is_some());
+        assert_eq!(refused(&voters(&[true, true, true]), 1), None);
+        // It is the one that is silent, or not the only one.
+        assert_eq!(refused(&voters(&[false, true, true]), 1), None);
+        assert!(refused(&voters(&[true, false, true]), 1).is_some());
+        // A learner that answers gets its vote; one that does not, does not.
+        assert!(refused(&members(&[(1, true, true), (2, false, true)]), 1).is_some());
+        assert_eq!(
+            refused(&members(&[(1, true, false), (2, false, true)]), 1),
+            None
+        );
+        assert_eq!(refused(&members(&[(2, false, true)]), 1), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::membership::{Member, MemberId};
+use crate::membership::{self, Member, MemberId};
 use crate::observed::Probe;
 use crate::render::rfc3339;
 
@@ -162,6 +162,31 @@ pub fn stand<'a>(members: &[Member], own: MemberId, turn: &'a Probe<TurnSeen>) -
         Probe::Seen(seen) => Stand::Held(&seen.turn),
         Probe::Unreadable(why) => Stand::Unknown(why),
     }
+}
+
+/// What a machine's turn is for from now on. Who is about to leave is, whatever else it is told meanwhile.
+pub fn purpose(wanted: Purpose, own: MemberId, over: Option<&TurnSeen>) -> Purpose {
+    let leaves = |seen: &TurnSeen| seen.turn.member == own && seen.turn.purpose == Purpose::Leave;
+    match over.is_some_and(leaves) {
+        true => Purpose::Leave,
+        false => wanted,
+    }
+}
+
+/// Why this member must not be removed while another has its turn to leave, and may be gone at the next
+/// moment: what is left without both has to be a quorum. None where it may, or where nobody leaves.
+pub fn removal_refused(members: &[Member], id: MemberId, turn: Option<&Turn>) -> Option<String> {
+    let leaver = turn.filter(|turn| turn.purpose == Purpose::Leave && turn.member != id)?;
+    let silent = |member: &Member| match member.id == leaver.member {
+        true => Member {
+            applied: Probe::Absent,
+            ..member.clone()
+        },
+        false => member.clone(),
+    };
+    let members: Vec<_> = members.iter().map(silent).collect();
+    let why = membership::removal_refused(&members, id)?;
+    Some(format!("{}, and {why}", leaver.held()))
 }
 
 /// Whether a turn that is taken is the taker's already.

@@ -93,3 +93,37 @@ fn who_waits_is_told_for_whom_and_what_helps() {
     );
     assert!(turn.next_step().ends_with("machinectl etcd remove cp2"));
 }
+
+#[test]
+fn beside_one_that_leaves_nobody_is_removed_whom_the_rest_needs() {
+    let member = |id: u64, answers| Member {
+        id: MemberId(id),
+        name: format!("cp{id}"),
+        peer_urls: Vec::new(),
+        learner: false,
+        leader: false,
+        applied: match answers {
+            true => Probe::Seen(9),
+            false => Probe::Absent,
+        },
+    };
+    // Four are enough for one that is dead and one that leaves, three are not.
+    let three = [member(1, true), member(2, true), member(3, false)];
+    let five = [&three[..], &[member(4, true), member(5, true)]].concat();
+    let leaves = |id| Turn {
+        purpose: Purpose::Leave,
+        ..turn(id)
+    };
+    let refused =
+        |members: &[Member], turn: &Turn| removal_refused(members, MemberId(3), Some(turn));
+    let why = refused(&three, &leaves(1)).unwrap();
+    assert!(
+        why.starts_with("cp1 has the turn, to leave etcd") && why.contains("of 3 voters 1 answer"),
+        "{why}"
+    );
+    assert_eq!(refused(&five, &leaves(1)), None);
+    // It is the one that leaves; the turn's holder comes back; nobody has a turn.
+    assert_eq!(refused(&three, &leaves(3)), None);
+    assert_eq!(refused(&three, &turn(1)), None);
+    assert_eq!(removal_refused(&three, MemberId(3), None), None);
+}

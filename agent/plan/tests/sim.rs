@@ -26,9 +26,11 @@
 //! turn.
 //!
 //! Not modelled, for decision 9 names them as what the planner alone cannot see to: bootstrap ordered on
-//! two machines before either has begun; data discarded on two machines at once, or
-//! on one while another is taken out by force; a reboot, or a changed
-//! manifest, while nobody answers. Nor a cluster whose majority is lost for good; a
+//! two machines before either has begun; data discarded, or a leave ordered, while another machine has such
+//! an order, or a member with data taken out by force meanwhile or while another's data is gone; a reboot,
+//! or a changed manifest, while nobody answers. Nor a cluster whose majority is lost for good; a disk lost
+//! while another voter is between two addresses; an address changed while a voter's data is gone, or the
+//! last change is not done; etcd's directory emptied under an etcd of a machine whose ledger is lost; a
 //! founder's data alone lost while its order is open and it has not yet seen itself in the list, though
 //! others have joined; a founder taken out by force before it knows who it is; addresses of two machines
 //! changed at once, or that of a learner whose ledger alone is lost; all others taken

@@ -9,6 +9,7 @@ use super::node::{Ended, Node};
 use super::programs::{Balancer, Programs};
 use crate::command::{enrolment, gen_config, run_quietly};
 use crate::deadline::Deadline;
+use crate::put;
 use crate::vm::Workshop;
 
 /// The address that control planes hold by turns, where they do.
@@ -109,6 +110,22 @@ impl Cluster {
         cluster.bootstrap(names[0], 180)?;
         cluster.until_together(names, 180)?;
         Ok(cluster)
+    }
+
+    /// Has the documents let everybody reach a port of the machines, from before they are handed over.
+    pub fn admit(&self, what: &str, port: u16) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            let path = self.documents.join(format!("{}.yaml", node.name));
+            let text = std::fs::read_to_string(&path);
+            let text = text.with_context(|| format!("read {}", path.display()))?;
+            let entry = format!(
+                "  network: {{firewall: {{ingress: [{{name: {what}, ports: [{port}]}}]}}}}\n"
+            );
+            let amended = text.replacen("\nmachine:\n", &format!("\nmachine:\n{entry}"), 1);
+            ensure!(amended != text, "{} has changed its shape", path.display());
+            put(&path, &amended)?;
+        }
+        Ok(())
     }
 
     /// A machine.

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use machine_plan::membership::{Member, MemberId, removal_refused};
 use machine_plan::observed::Probe;
+use machine_plan::turn;
 use machined_proto::v1;
 use tonic::Status;
 
@@ -34,6 +35,10 @@ pub(super) async fn remove(
             "{} answers: shut its machine down first, or say that it is meant (force)",
             member.shown()
         )),
+        None if !request.force => {
+            let turn = hands.whose_turn().await.map_err(Status::unavailable)?;
+            turn::removal_refused(&members, id, turn.as_ref())
+        }
         refused => refused,
     };
     if let Some(why) = refused {

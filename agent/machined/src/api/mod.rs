@@ -30,7 +30,7 @@ use futures_util::stream::BoxStream;
 use machine_plan::etcd_health::EtcdSeen;
 use machine_plan::membership::{Member, MemberId};
 use machine_plan::recovery::Survey;
-use machine_plan::turn::Purpose;
+use machine_plan::turn::{Purpose, Turn};
 use machined_proto::v1;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -116,6 +116,8 @@ pub trait Hands: Send + Sync {
     fn replace_leader(&self, member: Member) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// etcd's members, as one with a vote lists them that is not this machine's.
     fn members_elsewhere(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
+    /// Whose turn it is to be away, if it is anybody's.
+    fn whose_turn(&self) -> BoxFuture<'_, Result<Option<Turn>, String>>;
     /// All that decides about a recovery here.
     fn survey(&self) -> BoxFuture<'_, Result<Survey, String>>;
     /// Has the cluster keep the Secret of a bootstrap token with this id.

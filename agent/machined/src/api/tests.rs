@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use machine_pki::{Authority, AuthorityKind};
 use machine_plan::observed::Retire;
+use machine_plan::turn::{Purpose, Turn};
 use machined_proto::v1;
 use machined_proto::v1::machine_service_client::MachineServiceClient;
 use tonic::Code;
@@ -485,6 +486,24 @@ async fn a_member_that_is_gone_is_taken_out_and_no_other() {
         assert!(refused.message().contains(why), "{id}: {refused}");
     }
     assert!(served.hands.done.lock().unwrap().is_empty());
+    // Without it and the one that leaves nobody is left who could change anything.
+    *served.hands.turn.lock().unwrap() = Some(Turn {
+        version: Turn::VERSION,
+        holder: "cp2".to_owned(),
+        member: MemberId(2),
+        purpose: Purpose::Leave,
+        boot: "b".to_owned(),
+        since: 0,
+        order: None,
+    });
+    let refused = admin.etcd_remove_member(request(3, false)).await;
+    let why = refused.unwrap_err();
+    assert!(
+        why.message().contains("cp2 has the turn, to leave etcd"),
+        "{why}"
+    );
+    assert!(served.hands.done.lock().unwrap().is_empty());
+    *served.hands.turn.lock().unwrap() = None;
     admin.etcd_remove_member(request(3, false)).await.unwrap();
     assert_eq!(*served.hands.done.lock().unwrap(), ["remove cp3 3"]);
     let last = served.audit().pop().unwrap();

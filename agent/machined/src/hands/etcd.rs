@@ -9,7 +9,7 @@ use machine_plan::desired::ETCD;
 use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
 use machine_plan::recovery::Survey;
-use machine_plan::turn::{Purpose, Stand, Turn, TurnSeen, stand};
+use machine_plan::turn::{self, Purpose, Stand, Turn, TurnSeen, stand};
 
 use super::Hands;
 use crate::node::etcd::cluster::{self, Asked, Cluster};
@@ -108,6 +108,14 @@ impl Hands {
         }
     }
 
+    pub(super) async fn turn_of_anybody(&self) -> Result<Option<Turn>, String> {
+        match Cluster::default().ask(&self.voters()?).await.turn {
+            Probe::Seen(seen) => Ok(Some(seen.turn)),
+            Probe::Absent => Ok(None),
+            Probe::Unreadable(why) => Err(format!("cannot tell whose turn it is: {why}")),
+        }
+    }
+
     pub(super) async fn listed_elsewhere(&self) -> Result<Vec<Member>, String> {
         self.listed(self.others().await?).await
     }
@@ -175,16 +183,19 @@ impl Hands {
                 _ => return Ok(()),
             };
             let here = members.iter().find(|m| m.id == own);
-            let turn = Turn {
+            let wanted = Turn {
                 version: Turn::VERSION,
                 holder: here.map_or("", Member::shown).to_owned(),
                 member: own,
-                purpose,
+                purpose: turn::purpose(purpose, own, over),
                 boot: crate::boot::boot_id(),
                 since: ordered / 1000,
                 order: Some(format!("{}-{ordered}", purpose.word())),
             };
-            match Cluster::default().try_turn(&self.home(), &turn, over).await {
+            match Cluster::default()
+                .try_turn(&self.home(), &wanted, over)
+                .await
+            {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => {

@@ -106,6 +106,11 @@ pub fn set_note(path: &Path, text: &str) -> Result<(), NodeError> {
     })
 }
 
+/// It was taken, and nobody can tell any more what it should say.
+pub fn doubt_note(path: &Path) -> Result<(), NodeError> {
+    set_note(path, "")
+}
+
 /// As if it had never been taken.
 pub fn forget_note(path: &Path) -> Result<(), NodeError> {
     remove(&path.display().to_string())

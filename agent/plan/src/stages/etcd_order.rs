@@ -65,32 +65,46 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
         }
         Probe::Absent => return Verdict::wait("leaves etcd when a member with a vote is known"),
     };
-    match own(look, members) {
-        None => put_aside(look, order),
-        Some(own) => match removal_refused(members, own.id) {
-            Some(why) => Verdict::blocked(
-                format!("cannot leave etcd: {why}"),
-                format!(
-                    "bring other members up; or call it off: machinectl etcd join -n {}",
-                    desired.hostname
-                ),
+    let Some(own) = own(look, members) else {
+        return put_aside(look, order);
+    };
+    let waits = match (removal_refused(members, own.id), my_turn(look, order)) {
+        (None, Ok(mut actions)) => {
+            actions.push(Action::LeaveEtcd {
+                id: own.id,
+                name: own.shown().to_owned(),
+            });
+            return Verdict::act(actions);
+        }
+        // It is the turn that is taken next.
+        (None, Err(verdict)) => verdict,
+        (Some(why), _) => Verdict::blocked(
+            format!("cannot leave etcd: {why}"),
+            format!(
+                "bring other members up; or call it off: machinectl etcd join -n {}",
+                desired.hostname
             ),
-            None => match turn::before(
-                look,
-                Purpose::Leave,
-                Some(&order.id),
-                "cannot leave etcd yet",
-            ) {
-                Ok(mut actions) => {
-                    actions.push(Action::LeaveEtcd {
-                        id: own.id,
-                        name: own.shown().to_owned(),
-                    });
-                    Verdict::act(actions)
-                }
-                Err(verdict) => verdict,
-            },
-        },
+        ),
+    };
+    match waits {
+        act @ Verdict::Act { .. } => act,
+        // What it waits for may need its vote.
+        _ if etcd_start::is_off(look) => etcd_start::go_on(look),
+        waits => waits,
+    }
+}
+
+/// Who has no data any more is away already, and another may need it out of the list to be done with its
+/// own turn.
+fn my_turn(look: &Look<'_>, order: &EtcdOrder) -> Result<Vec<Action>, Verdict> {
+    match look.observed.etcd_data {
+        Probe::Absent => Ok(Vec::new()),
+        _ => turn::before(
+            look,
+            Purpose::Leave,
+            Some(&order.id),
+            "cannot leave etcd yet",
+        ),
     }
 }
 

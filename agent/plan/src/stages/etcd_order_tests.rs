@@ -5,7 +5,7 @@ use crate::files::RenderedFile;
 use crate::membership::{Member, MemberId, Membership};
 use crate::observed::{FileSeen, Observed, Restored};
 use crate::stages::{Stage, verdict};
-use crate::turn::TurnSeen;
+use crate::turn::{Turn, TurnSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
@@ -60,6 +60,23 @@ fn said(observed: &Observed) -> String {
             format!("{reason} / {}", next_step.unwrap_or_default())
         }
         other => format!("{other:?}"),
+    }
+}
+
+/// The same in another's turn.
+fn in_turn_of(seen: &Observed, member: u64) -> Observed {
+    let turn = Turn {
+        version: Turn::VERSION,
+        holder: format!("cp{member}"),
+        member: MemberId(member),
+        purpose: Purpose::RestartEtcd,
+        boot: "b".to_owned(),
+        since: 0,
+        order: None,
+    };
+    Observed {
+        turn: Probe::Seen(TurnSeen { turn, revision: 7 }),
+        ..seen.clone()
     }
 }
 
@@ -187,6 +204,15 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
         panic!("{actions:?}")
     };
     assert_eq!(turn.order.as_deref(), Some("leave-7"));
+    // Another has its turn, and may need this one's vote to be done with it; without data it has none.
+    let other = in_turn_of(&seen, 2);
+    assert!(said(&other).starts_with("cannot leave etcd yet: cp2 has the turn"));
+    let mut off = other.clone();
+    off.files
+        .insert(desired().etcd.unwrap().path, Probe::Absent);
+    assert_eq!(said(&off), "write /etc/kubernetes/manifests/etcd.yaml");
+    off.etcd_data = Probe::Absent;
+    assert_eq!(said(&off), "take etcd member own (1) out, by order");
     seen.turn = Probe::Seen(TurnSeen {
         turn: turn.clone(),
         revision: 7,

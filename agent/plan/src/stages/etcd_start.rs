@@ -48,6 +48,13 @@ pub(super) fn is_down(look: &Look<'_>) -> bool {
     observed.etcd_data == Probe::Seen(()) && desired.etcd.is_some() && !serves
 }
 
+/// Whether it has data, and nothing has started it since the machine did.
+pub(super) fn is_off(look: &Look<'_>) -> bool {
+    let file = look.desired.etcd.as_ref();
+    let off = file.is_some_and(|file| !runs(look, file));
+    off && look.observed.etcd_data == Probe::Seen(())
+}
+
 /// What has to be done until nothing starts it; nothing where that is so.
 pub(super) fn stop(look: &Look<'_>) -> Vec<Action> {
     let mut actions = pods::removals(look, &look.desired.etcd);

@@ -113,7 +113,12 @@ impl World {
                     return;
                 }
                 Some((_, Death::Underway)) => {
-                    self.machines[at].underway = Some(action.clone());
+                    let machine = &mut self.machines[at];
+                    machine.underway = Some(action.clone());
+                    // In doubt before anything is done.
+                    if let Action::RestartUnit { .. } | Action::StartUnit { .. } = action {
+                        machine.note = Some(String::new());
+                    }
                     return;
                 }
             }
@@ -357,9 +362,7 @@ impl World {
                 let machine = &mut self.machines[at];
                 machine.manifest.clone_from(&machine.arguments);
                 machine.etcd = Process::Down;
-                if minds {
-                    machine.note = Some(inputs.clone());
-                }
+                machine.note = Some(if minds { inputs.clone() } else { String::new() });
                 machine.manifest.is_some()
             }
             Action::StopUnit { .. } => {

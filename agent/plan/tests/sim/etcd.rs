@@ -247,6 +247,8 @@ impl World {
             }
         };
         let machine = &mut self.machines[at];
+        // As somebody new: who it was is away for good, by whatever took its data.
+        machine.away &= machine.data.is_some();
         machine.listens = listens;
         machine.etcd = match began {
             Some(id) => Process::Up(id),

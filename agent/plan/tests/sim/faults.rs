@@ -77,8 +77,9 @@ impl World {
         let alone = |told: &Told| matches!(told, Told::Existing(peers) if peers.len() == 1);
         // Another document may have changed that manifest since.
         let now = Some(machine.boot.to_string());
+        // Nor where the ledger is lost as well: then it was the whole disk.
         let joined = machine.membership.as_ref();
-        let began_now = joined.is_some_and(|joined| joined.boot == now);
+        let began_now = joined.is_none_or(|joined| joined.boot == now);
         let running = machine.manifest.as_ref().is_some_and(|m| alone(&m.told)) && !began_now;
         if what != Lost::Etcd || !running || matches!(machine.etcd, Process::Starting(_)) {
             machine.stop();
@@ -109,11 +110,19 @@ impl World {
         others.all(|(_, m)| strange(m)) && (what == Lost::All || again)
     }
 
-    /// Whether enough of the others keep theirs.
+    /// Whether enough of the others keep theirs, and are where they are looked for.
     pub(crate) fn data_outlives(&self, lost: MemberId) -> bool {
-        let held = |id: &MemberId| *id != lost && self.machines.iter().any(|m| m.holds(*id));
+        let keeps = |m: &Machine, id| m.holds(id) && !self.is_astray(m);
+        let held = |id: &MemberId| *id != lost && self.machines.iter().any(|m| keeps(m, *id));
         let left = self.cluster.voters().filter(held).count();
         left >= quorum(self.cluster.voters().count())
+    }
+
+    /// Whether its member is listed where the machine is no more.
+    pub(crate) fn is_astray(&self, machine: &Machine) -> bool {
+        let listed = machine.data.and_then(|id| self.cluster.find(id));
+        let url = crate::machine::url(machine.identity.address);
+        listed.is_some_and(|e| e.member.peer_urls[0] != url)
     }
 
     /// Another machine in its place.

@@ -1,10 +1,10 @@
 //! Who gives orders: by the machine API's rules, and by what status says is next.
 
 use machine_plan::action::Action;
-use machine_plan::membership::{MemberId, absence_refused, removal_refused};
+use machine_plan::membership::{MemberId, absence_refused, discard_refused, removal_refused};
 use machine_plan::observed::Retire;
 use machine_plan::order::{EtcdOrder, EtcdVerb};
-use machine_plan::turn::{Purpose, Stand, Turn, stand};
+use machine_plan::turn::{self, Purpose, Stand, Turn, stand};
 
 use crate::faults::Lost;
 use crate::machine::{Machine, Order, Process, hostname, url};
@@ -35,15 +35,20 @@ impl World {
         let Some(member) = members.iter().find(|m| m.id == id) else {
             return;
         };
-        // By force only while nobody's data is being discarded: together that can be a majority.
-        let discards = self.machines.iter().any(|m| m.ordered().is_some());
+        // By force only while all others' data is there, and stays: together that can be a majority.
+        let held = |other| other == id || self.machines.iter().any(|m| m.holds(other));
+        let discards = !self.cluster.voters().all(held);
+        let turn = self.cluster.turn.as_ref().map(|seen| &seen.turn);
+        let leaves = turn::removal_refused(&members, id, turn).is_some();
+        // By force where nobody has such an order any more: it was lost with its ledger.
+        let leaves = leaves && self.machines.iter().any(|m| m.ordered().is_some());
         // Nor while a voter has not heard of its vote: it asks the others, who may then be gone.
         let unheard = |m: &Machine| {
             let votes = m.data.is_some_and(|id| self.cluster.votes(id));
             votes && m.membership.as_ref().is_some_and(|joined| !joined.voter)
         };
         let unheard = self.machines.iter().any(unheard);
-        let refused = member.answers() && (!force || discards || unheard);
+        let refused = leaves || member.answers() && (!force || discards || unheard);
         if removal_refused(&members, id).is_some() || refused {
             return;
         }
@@ -80,18 +85,30 @@ impl World {
         };
         let is = |id: MemberId, at: &String| Some(id) == joined || *at == url;
         let own = members.iter().find(|m| is(m.id, &m.peer_urls[0]));
-        let refused = match own {
-            Some(own) => removal_refused(&members, own.id).is_some(),
-            None => !discard,
-        };
         let open = self.machines.iter().any(|m| m.ordered().is_some());
         let discards = Some(&EtcdVerb::Discard);
         let discards = self.machines.iter().any(|m| m.ordered() == discards);
-        let dear = machine
-            .data
-            .is_some_and(|id| self.cluster.votes(id) && !self.data_outlives(id));
+        let refused = match own {
+            Some(own) if discard => {
+                let dear = discard_refused(&members, own.id).is_some();
+                dear || open || !self.may_go_down(at, Purpose::Leave)
+            }
+            Some(own) => removal_refused(&members, own.id).is_some(),
+            // Who does not remember who it is may be one that is listed elsewhere.
+            None if machine.membership.is_none() => {
+                !discard
+                    || machine
+                        .data
+                        .is_some_and(|id| self.cluster.find(id).is_some())
+            }
+            None => !discard,
+        };
+        // One that runs on without its directory counts until it ends.
+        let ghost =
+            |id| self.runner(id).is_some() && self.machines.iter().all(|m| m.data != Some(id));
+        let ghosts = self.cluster.voters().any(ghost);
         // Nor does one leave meanwhile: together that can be a majority.
-        if refused || discards || (discard && (open || dear)) {
+        if refused || discards || ghosts || (discard && open) {
             return;
         }
         let verb = match discard {
@@ -153,7 +170,7 @@ impl World {
             version: Turn::VERSION,
             holder: machine.name(),
             member: id,
-            purpose: how,
+            purpose: turn::purpose(how, id, over),
             boot: machine.boot.to_string(),
             since: machine.now,
             order: None,
@@ -204,15 +221,20 @@ impl World {
     }
 
     /// Another document gives it another address; the last one stays there for now, or not. One machine
-    /// after the other, as people are told: not while a member is listed where it is no more, or while
-    /// a request is on its way that lists one anew.
+    /// after the other, as people are told: not while a member is listed where it is no more or not yet,
+    /// while a request is on its way that lists one anew, or while a voter's data is gone or going.
     pub(crate) fn moves(&mut self, at: usize, keeps: bool) {
         let astray = |m: &Machine| {
-            let listed = m.data.and_then(|id| self.cluster.find(id));
             let underway = matches!(m.underway, Some(Action::UpdateMember { .. }));
-            let url = url(m.identity.address);
-            underway || listed.is_some_and(|e| e.member.peer_urls[0] != url)
+            // One that is off, or is just starting, is not there yet either.
+            let there = matches!(m.etcd, Process::Up(_)) && m.listens == url(m.identity.address);
+            let moved = m.moves > 0 && !there;
+            underway || moved || self.is_astray(m)
         };
+        let held = |id| self.machines.iter().any(|m| m.holds(id));
+        if !self.cluster.voters().all(held) {
+            return;
+        }
         // A learner that does not remember who it is would be found by nobody, and knows nobody.
         let machine = &self.machines[at];
         let learns = machine.data.is_some_and(|id| !self.cluster.votes(id));

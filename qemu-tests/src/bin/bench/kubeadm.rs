@@ -5,12 +5,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::ensure;
 use qemu_tests::netns::{Bare, ENDPOINT, Net, Node};
 use qemu_tests::{Deadline, put, run_quietly};
 
+use crate::effort::{Begun, Effort};
 use crate::join::ALL;
 use crate::settings::Settings;
 
@@ -47,15 +48,15 @@ exec busctl --quiet --address=unix:path=/run/dbus/system_bus_socket call org.fre
 /// All images are there.
 const CRICTL: &str = "#!/bin/sh\nexit 0\n";
 
-/// Seconds from the start of `kubeadm init` until the last join has ended and all are Ready.
-pub fn round(settings: &Settings) -> anyhow::Result<f64> {
+/// From the start of `kubeadm init` until the last join has ended and all are Ready.
+pub fn round(settings: &Settings) -> anyhow::Result<Effort> {
     let bare = Bare::new("bench-kubeadm", &settings.double, &ALL)?;
     // For these the kubelets wait while they ask for certificates.
     let mut runtimes = Vec::new();
     for node in &bare.nodes {
         runtimes.push(prepare(node)?);
     }
-    let begun = Instant::now();
+    let begun = Begun::now()?;
     for (index, node) in bare.nodes.iter().enumerate() {
         let kubeadm = match index {
             0 => {
@@ -73,14 +74,14 @@ pub fn round(settings: &Settings) -> anyhow::Result<f64> {
             node.name,
             ran.stderr
         );
-        let took = begun.elapsed().as_secs_f64();
+        let took = begun.until_now()?.seconds;
         eprintln!(
             "bench: kubeadm is done with {} after {took:.1} s",
             node.name
         );
     }
     until_ready(&bare)?;
-    let took = begun.elapsed().as_secs_f64();
+    let took = begun.until_now()?;
     bare.done();
     Ok(took)
 }

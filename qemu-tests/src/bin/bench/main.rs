@@ -6,6 +6,7 @@ mod agents;
 mod balancer;
 mod boots;
 mod client;
+mod effort;
 mod endpoint;
 mod guest;
 mod guide;

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 
 use futures_util::{Stream, StreamExt};
-use machine_plan::membership::removal_refused;
+use machine_plan::membership::{Member, MemberId, discard_refused, removal_refused};
+use machine_plan::observed::Probe;
 use machine_plan::order::{EtcdVerb, Source};
+use machine_plan::turn::Purpose;
 use machined_proto::v1;
 use machined_proto::v1::etcd_recover_request::Part;
 use sha2::{Digest, Sha256};
@@ -26,23 +28,30 @@ pub(in crate::api) async fn leave(
     request: v1::EtcdLeaveRequest,
 ) -> Result<EtcdVerb, Status> {
     let survey = hands.survey().await.map_err(Status::failed_precondition)?;
-    let own = |members: &[machine_plan::membership::Member]| {
-        let is = |m: &&machine_plan::membership::Member| {
-            Some(m.id) == survey.own || m.peer_urls.contains(&survey.peer_url)
-        };
+    let own = |members: &[Member]| {
+        let is = |m: &&Member| Some(m.id) == survey.own || m.peer_urls.contains(&survey.peer_url);
         members.iter().find(is).map(|m| m.id)
     };
     if request.discard {
-        let refused = match hands.members_elsewhere().await {
-            Ok(members) => own(&members).and_then(|id| removal_refused(&members, id)),
-            Err(why) => Some(format!(
-                "no other member with a quorum is known to have this data or newer: {why}"
-            )),
-        };
-        return match refused.filter(|_| !request.force) {
-            Some(why) => Err(Status::failed_precondition(why)),
-            None => Ok(EtcdVerb::Discard),
-        };
+        if !request.force {
+            let members = hands.members_elsewhere().await.map_err(|why| {
+                Status::failed_precondition(format!(
+                    "no other member with a quorum is known to have this data or newer: {why}"
+                ))
+            })?;
+            match own(&members) {
+                Some(id) => may_discard(hands, &members, id).await?,
+                None if survey.own.is_none() && survey.data != Probe::Absent => {
+                    return Err(Status::failed_precondition(format!(
+                        "this machine does not remember which member it is, and none is listed at {}: \
+                         if machinectl etcd members shows that it is none, --force discards its data",
+                        survey.peer_url
+                    )));
+                }
+                None => {}
+            }
+        }
+        return Ok(EtcdVerb::Discard);
     }
     let members = hands.members().await.map_err(Status::unavailable)?;
     let id = own(&members).ok_or_else(|| {
@@ -51,6 +60,19 @@ pub(in crate::api) async fn leave(
     match removal_refused(&members, id) {
         Some(why) => Err(Status::failed_precondition(why)),
         None => Ok(EtcdVerb::Leave),
+    }
+}
+
+/// The others go on without it, and nobody else is to be away meanwhile.
+async fn may_discard(hands: &dyn Hands, members: &[Member], id: MemberId) -> Result<(), Status> {
+    match discard_refused(members, id) {
+        Some(why) => Err(Status::failed_precondition(format!(
+            "{why}: machinectl etcd leave, then etcd join, takes it out before its data goes"
+        ))),
+        None => hands
+            .may_go_down(Purpose::Leave)
+            .await
+            .map_err(Status::failed_precondition),
     }
 }
 

@@ -249,11 +249,27 @@ async fn who_leaves_or_discards_must_not_be_needed() {
     assert!(left.order.starts_with("leave-"), "{left:?}");
     client.etcd_join(v1::EtcdJoinRequest {}).await.unwrap();
     assert!(served.ledger.etcd_order().unwrap().unwrap().done);
+    // Whoever is silent until it has joined again is missed more than who has left.
+    *served.hands.members.lock().unwrap() = seen(&[Some(1), Some(1)], true).listed();
+    let refused = client.etcd_leave(ask(true, false)).await.unwrap_err();
+    let words = "only 1 of etcd's 2 voters would answer, and 2 are needed: machinectl etcd leave";
+    assert!(refused.message().contains(words), "{refused}");
+    // Nor is it silent in another's turn.
+    *served.hands.members.lock().unwrap() = seen(&[Some(1), Some(1), Some(1)], true).listed();
+    *served.hands.needed.lock().unwrap() = Some("cp2 has the turn".to_owned());
+    let refused = client.etcd_leave(ask(true, false)).await.unwrap_err();
+    assert!(refused.message().contains("cp2 has the turn"), "{refused}");
+    *served.hands.needed.lock().unwrap() = None;
     // The recovered cluster has it no more.
     let others = seen(&[Some(1), Some(1)], true).listed().split_off(1);
     *served.hands.members.lock().unwrap() = others;
     let gone = client.etcd_leave(ask(false, false)).await.unwrap_err();
     assert!(gone.message().contains("nothing to leave"), "{gone}");
+    // Which member it is may only have been forgotten.
+    *served.hands.forgot.lock().unwrap() = true;
+    let refused = client.etcd_leave(ask(true, false)).await.unwrap_err();
+    assert!(refused.message().contains("does not remember"), "{refused}");
+    *served.hands.forgot.lock().unwrap() = false;
     let order = client
         .etcd_leave(ask(true, false))
         .await
