@@ -325,9 +325,14 @@ fn left_behind(
 /// Learners of other machines, whose own agents may be away: any voter may promote them.
 pub(super) fn others(look: &Look<'_>) -> Verdict {
     let (desired, observed) = (look.desired, look.observed);
-    let Probe::Seen(members) = &observed.members else {
+    let members = match &observed.members {
+        Probe::Seen(members) => members,
+        // A control plane's API server says so too, once it is there; elsewhere nothing else would.
+        Probe::Unreadable(why) if desired.role == Role::Etcd => {
+            return Verdict::wait(format!("no member of etcd answers yet: {why}"));
+        }
         // Of this machine's own member the stage before has judged.
-        return Verdict::Settled;
+        _ => return Verdict::Settled,
     };
     let here = |m: &Member| m.peer_urls.contains(&desired.etcd_peer_url);
     let learners = members.iter().filter(|m| m.learner && !here(m));

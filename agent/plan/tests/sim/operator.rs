@@ -48,7 +48,8 @@ impl World {
             votes && m.membership.as_ref().is_some_and(|joined| !joined.voter)
         };
         let unheard = self.machines.iter().any(unheard);
-        let refused = leaves || member.answers() && (!force || discards || unheard);
+        let ghosts = self.ghosts() && self.runner(id).is_none();
+        let refused = leaves || ghosts || member.answers() && (!force || discards || unheard);
         if removal_refused(&members, id).is_some() || refused {
             return;
         }
@@ -65,6 +66,13 @@ impl World {
         if let Some(of) = self.machines.iter().position(forgotten) {
             self.lose(of, Lost::All);
         }
+    }
+
+    // Whether a voter runs on without its directory: it counts, until it ends.
+    fn ghosts(&self) -> bool {
+        let has = |id| self.machines.iter().any(|m| m.data == Some(id));
+        let mut voters = self.cluster.voters();
+        voters.any(|id| self.runner(id).is_some() && !has(id))
     }
 
     /// machinectl etcd leave, with the guards of the machine API. Data is discarded on one machine after
@@ -103,12 +111,8 @@ impl World {
             }
             None => !discard,
         };
-        // One that runs on without its directory counts until it ends.
-        let ghost =
-            |id| self.runner(id).is_some() && self.machines.iter().all(|m| m.data != Some(id));
-        let ghosts = self.cluster.voters().any(ghost);
         // Nor does one leave meanwhile: together that can be a majority.
-        if refused || discards || ghosts || (discard && open) {
+        if refused || discards || self.ghosts() || (discard && open) {
             return;
         }
         let verb = match discard {
