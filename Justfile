@@ -40,7 +40,7 @@ namespaces: nextest
         KUBERNETES_BINARIES="$(image/kubernetes.sh)" STORY_LOGS="{{ cache }}/stories" \
         cargo nextest run -p qemu-tests --profile namespaces
 
-# Stories on booted machines, one at a time. Logs of a failed one stay where it says.
+# Stories on booted machines. Logs of a failed one stay where it says.
 stories: image qemu nextest
     MACHINED_IMAGE="{{ cache }}/current-image" MACHINECTL="$PWD/target/{{ profile }}/machinectl" \
         STORY_LOGS="{{ cache }}/stories" cargo nextest run -p qemu-tests --profile stories
