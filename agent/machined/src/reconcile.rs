@@ -1,7 +1,7 @@
 //! The one hand that changes the machine: look, plan, act, look again.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use machine_config::ClusterSecrets;
@@ -21,27 +21,27 @@ use crate::node::Node;
 use crate::status::{Board, Intermediates, StageStatus, Status};
 use crate::watchdog::Watchdog;
 
-/// Between looks while something is waited for: quick at first, because most
-/// waits are short, then calm, and calmer where it has been long: machines that
-/// wait for another's cluster share their host with it at times.
-const WAITING: [Duration; 5] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-];
+/// Between looks while something is waited for: quick at first, because most waits are short and other
+/// machines wait for this one in turn, then calm.
+const QUICK: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
+const WAITING: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(5);
 
-/// So many looks of 2 s before the calmest.
-const CALM: usize = 8;
+/// So many looks before it is calm.
+const PATIENT: usize = 30;
 
-/// The pause after so many looks that changed nothing.
-const fn waiting(looks: usize) -> Duration {
-    match looks {
-        0..3 => WAITING[looks],
-        looks if looks < 3 + CALM => WAITING[3],
-        _ => WAITING[4],
-    }
+/// The rest after a look is so many times what it took: where processors are slow, or are shared by
+/// machines that wait for each other, looks are no more than a tenth of the time.
+const REST: u32 = 9;
+
+/// The pause after so many looks that changed nothing, the last of which took so long.
+fn waiting(looks: usize, took: Duration) -> Duration {
+    let pause = match looks {
+        looks if looks < QUICK.len() => QUICK[looks],
+        looks if looks < PATIENT => WAITING,
+        _ => CALM,
+    };
+    pause.max((took * REST).min(CALM))
 }
 
 /// Between looks at a settled machine. What changes in between wakes the loop;
@@ -115,7 +115,9 @@ impl Reconciler {
                 self.rest(SETTLED).await;
                 continue;
             };
+            let begun = Instant::now();
             let (plan, observed, desired) = self.look(&entry, secrets, &mut known).await;
+            let took = begun.elapsed();
             let outcomes = self.act(&entry, &plan).await;
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
@@ -139,7 +141,11 @@ impl Reconciler {
                     continue;
                 }
             }
-            let pause = if settled { SETTLED } else { waiting(patience) };
+            let pause = if settled {
+                SETTLED
+            } else {
+                waiting(patience, took)
+            };
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
             });
@@ -343,4 +349,22 @@ fn unix_seconds() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_quick_then_calm_and_never_busy() {
+        let quick = Duration::from_millis(10);
+        let pauses: Vec<_> = (0..40).map(|looks| waiting(looks, quick)).collect();
+        assert!(pauses.is_sorted() && pauses[0] < WAITING && pauses[39] == CALM);
+        // Half a minute in which nobody waits for more than a second.
+        assert!(pauses[..PATIENT].iter().sum::<Duration>() >= Duration::from_secs(28));
+        let slow = Duration::from_millis(300);
+        assert_eq!(waiting(0, slow), slow * REST);
+        // However slow: what is waited for may have come.
+        assert_eq!(waiting(0, Duration::from_secs(60)), CALM);
+    }
 }

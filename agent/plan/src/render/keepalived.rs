@@ -42,9 +42,10 @@ pub fn keepalived(config: &MachineConfig, facts: &HostFacts) -> Option<Vec<Rende
 }
 
 /// All have the same priority, and none takes the address back: it moves only when its holder cannot
-/// serve. The peers are named, so that no multicast is needed. Where the address is now is said once more
-/// after a second: Linux does not believe it of a neighbour that it heard of within the last one
-/// (`locktime`), and went on asking the old holder until keepalived says it again, by default for 5 s.
+/// serve. The peers are named, so that no multicast is needed. Where the address is now is said five times
+/// a fifth of a second apart, and so once more after a second: Linux does not believe it of a neighbour that
+/// it heard of within the last one (`locktime`), and goes on asking the old holder until keepalived says it
+/// again, by default after 5 s.
 fn text(wish: &VirtualIp, config: &MachineConfig, facts: &HostFacts, interface: &str) -> String {
     let own = facts.node_ip;
     let same = |ip: &&IpAddr| **ip != own && ip.is_ipv4() == own.is_ipv4();
@@ -61,6 +62,7 @@ fn text(wish: &VirtualIp, config: &MachineConfig, facts: &HostFacts, interface: 
     router_id {hostname}
     vrrp_version 3
     vrrp_garp_master_delay 1
+    vrrp_garp_interval 0.2
     vrrp_garp_master_refresh 10
 }}
 

@@ -198,7 +198,7 @@ fn starting(look: &Look<'_>, joined: &Membership, manifest: &RenderedFile) -> Ve
 fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
     let members = observed.members.seen();
-    let own = members.and_then(|all| begun(look, all));
+    let own = members.and_then(|all| begun(look, all).or_else(|| added_again(look, joined?, all)));
     if let Some(left_behind) = left_behind(look, joined, members.map(Vec::as_slice), own) {
         return left_behind;
     }
@@ -208,6 +208,12 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
         (None, Some(members), Some(own)) => {
             Some(Membership::of(members, own.id, &desired.hostname, true))
         }
+        (Some(joined), Some(members), Some(own)) if joined.id != own.id => Some(Membership::of(
+            members,
+            own.id,
+            &desired.hostname,
+            !own.learner,
+        )),
         (Some(joined), Some(_), Some(own)) if !joined.voter && !own.learner => Some(Membership {
             voter: true,
             boot: None,
@@ -287,6 +293,21 @@ fn in_turn(look: &Look<'_>, own: Option<&Member>, actions: Vec<Action>) -> Verdi
         Err(_) if own.is_some_and(|own| lost(look, own)) => Verdict::act(actions),
         Err(other) => other,
     }
+}
+
+/// The member that this machine's is though it remembers another: that was taken out before it began, and one
+/// was added in its place by a request whose outcome was lost. Under this machine's name and at its address
+/// nobody else has begun.
+fn added_again<'a>(
+    look: &Look<'_>,
+    joined: &Membership,
+    members: &'a [Member],
+) -> Option<&'a Member> {
+    let desired = look.desired;
+    let ours =
+        |m: &&Member| m.peer_urls.contains(&desired.etcd_peer_url) && m.name == desired.hostname;
+    let lost = !joined.voter && find(members, joined.id).is_none();
+    members.iter().find(ours).filter(|_| lost)
 }
 
 /// Why this machine's data is of no cluster any more; none where it is. Either the members' list, by
