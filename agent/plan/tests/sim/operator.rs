@@ -1,8 +1,10 @@
 //! Who gives orders: by the machine API's rules, and by what status says is next.
 
 use machine_plan::action::Action;
-use machine_plan::membership::{MemberId, absence_refused, discard_refused, removal_refused};
-use machine_plan::observed::Retire;
+use machine_plan::membership::{
+    Member, MemberId, absence_refused, discard_refused, removal_refused,
+};
+use machine_plan::observed::{Probe, Retire};
 use machine_plan::order::{EtcdOrder, EtcdVerb};
 use machine_plan::turn::{self, Purpose, Stand, Turn, stand};
 
@@ -48,8 +50,8 @@ impl World {
             votes && m.membership.as_ref().is_some_and(|joined| !joined.voter)
         };
         let unheard = self.machines.iter().any(unheard);
-        let ghosts = self.ghosts() && self.runner(id).is_none();
-        let refused = leaves || ghosts || member.answers() && (!force || discards || unheard);
+        let missed = removal_refused(&self.without_ghosts(&members), id).is_some();
+        let refused = leaves || missed || member.answers() && (!force || discards || unheard);
         if removal_refused(&members, id).is_some() || refused {
             return;
         }
@@ -68,11 +70,17 @@ impl World {
         }
     }
 
-    // Whether a voter runs on without its directory: it counts, until it ends.
-    fn ghosts(&self) -> bool {
+    // A voter that runs on without its directory answers until it ends: who knows does not count on it.
+    fn without_ghosts(&self, members: &[Member]) -> Vec<Member> {
         let has = |id| self.machines.iter().any(|m| m.data == Some(id));
-        let mut voters = self.cluster.voters();
-        voters.any(|id| self.runner(id).is_some() && !has(id))
+        let seen = |member: &Member| match has(member.id) {
+            true => member.clone(),
+            false => Member {
+                applied: Probe::Unreadable(String::new()),
+                ..member.clone()
+            },
+        };
+        members.iter().map(seen).collect()
     }
 
     /// machinectl etcd leave, with the guards of the machine API. Data is discarded on one machine after
@@ -111,8 +119,10 @@ impl World {
             }
             None => !discard,
         };
+        let counted = self.without_ghosts(&members);
+        let missed = own.is_some_and(|own| removal_refused(&counted, own.id).is_some());
         // Nor does one leave meanwhile: together that can be a majority.
-        if refused || discards || self.ghosts() || (discard && open) {
+        if refused || discards || missed || (discard && open) {
             return;
         }
         let verb = match discard {
