@@ -31,10 +31,10 @@ fn an_etcd_machine_serves_stays_and_is_made_again() -> anyhow::Result<()> {
     settled(home, &node)?;
     let member = member(home, &node)?;
     let services = machinectl(home, &["services", "-n", &node], 60)?;
-    let runs = |line: &str| line.contains("etcd.service") && line.contains("active");
+    let runs = |line: &str| line.contains("etcd.service") && line.contains(" active (running)");
     ensure!(services.lines().any(runs), "{services}");
     for idle in ["kubelet.service", "containerd.service"] {
-        let off = |line: &str| line.contains(idle) && line.contains("inactive");
+        let off = |line: &str| line.contains(idle) && line.contains(" inactive ");
         ensure!(services.lines().any(off), "{idle} is not off: {services}");
     }
     let health = machinectl(home, &["etcd", "health", "-n", &node], 60)?;

@@ -127,3 +127,22 @@ fn beside_one_that_leaves_nobody_is_removed_whom_the_rest_needs() {
     assert_eq!(refused(&three, &turn(1)), None);
     assert_eq!(removal_refused(&three, MemberId(3), None), None);
 }
+
+#[test]
+fn who_is_about_to_leave_still_is_when_it_is_told_to_reboot() {
+    let over = |member, purpose| TurnSeen {
+        turn: Turn {
+            purpose,
+            ..turn(member)
+        },
+        revision: 7,
+    };
+    let wanted = |over: Option<&TurnSeen>| purpose(Purpose::Reboot, MemberId(1), over);
+    assert_eq!(wanted(Some(&over(1, Purpose::Leave))), Purpose::Leave);
+    assert_eq!(
+        wanted(Some(&over(1, Purpose::RestartEtcd))),
+        Purpose::Reboot
+    );
+    assert_eq!(wanted(Some(&over(2, Purpose::Leave))), Purpose::Reboot);
+    assert_eq!(wanted(None), Purpose::Reboot);
+}

@@ -36,7 +36,9 @@ pub(super) async fn remove(
             member.shown()
         )),
         None if !request.force => {
-            let turn = hands.whose_turn().await.map_err(Status::unavailable)?;
+            let turn = hands.whose_turn().await;
+            let turn =
+                turn.map_err(|why| Status::unavailable(format!("{why}; --force does not ask")))?;
             turn::removal_refused(&members, id, turn.as_ref())
         }
         refused => refused,

@@ -468,3 +468,40 @@ fn another_machines_learner_is_helped_by_whoever_has_a_vote() {
         assert!(said.starts_with(expected), "{rows:?}: {said}");
     }
 }
+
+#[test]
+fn a_member_that_was_added_twice_is_known_by_its_name_and_address() {
+    let added = members(&["a cp1 a 100", "b _ own l-"]);
+    let remembered = |voter| Membership::of(&added, MemberId(0xb), "own", voter);
+    let says = |joined: Membership, rows: &[&str]| {
+        let desired = desired(Some(&joined));
+        let manifest = desired.etcd.as_ref().unwrap();
+        let there = crate::observed::FileSeen {
+            digest: manifest.digest(),
+            mode: manifest.mode,
+        };
+        let observed = Observed {
+            files: [(manifest.path.clone(), Probe::Seen(there))].into(),
+            etcd_data: Probe::Seen(()),
+            membership: Probe::Seen(joined),
+            members: Probe::Seen(members(rows)),
+            ..Observed::default()
+        };
+        said(&verdict(Stage::Etcd, &desired, &observed, 0).unwrap())
+    };
+    for (state, expected) in [("90", "as a voter"), ("l90", "as a learner")] {
+        let rows = ["a cp1 a 100".to_owned(), format!("c own own {state}")];
+        let rows = rows.each_ref().map(String::as_str);
+        let remember = format!("remember etcd member c {expected}");
+        assert_eq!(says(remembered(false), &rows), remember);
+        // Who knew of its vote was taken out with it: its data is of nobody.
+        let gone = "the cluster does not have this machine's member b any more";
+        assert!(says(remembered(true), &rows).starts_with(gone));
+    }
+    // Nobody has begun there, or somebody else.
+    for other in ["c _ own l-", "c cp2 own 90", "c own b 90"] {
+        let gone = "the cluster does not have this machine's member b any more";
+        let said = says(remembered(false), &["a cp1 a 100", other]);
+        assert!(said.starts_with(gone), "{other}: {said}");
+    }
+}

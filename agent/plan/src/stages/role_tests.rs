@@ -254,3 +254,17 @@ fn a_control_plane_asks_members_on_machines_of_their_own() {
     let rebooted = desired(APART, &["10.0.2.31"]);
     assert_eq!(etcd(&rebooted, &nothing), Verdict::Settled);
 }
+
+#[test]
+fn an_etcd_machine_is_not_settled_before_a_member_answers() {
+    let machine = desired(MACHINE, &[]);
+    let silent = Observed {
+        members: Probe::Unreadable("no answer".to_owned()),
+        ..Observed::default()
+    };
+    let members = |desired: &Desired| verdict(Stage::Members, desired, &silent, 0).unwrap();
+    let waits = Verdict::wait("no member of etcd answers yet: no answer");
+    assert_eq!(members(&machine), waits);
+    // A control plane's API server says so.
+    assert_eq!(members(&desired(APART, &[])), Verdict::Settled);
+}
