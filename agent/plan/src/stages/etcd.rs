@@ -286,11 +286,15 @@ fn member(look: &Look<'_>, joined: Option<&Membership>, manifest: &RenderedFile)
 }
 
 /// What restarts a member that runs, or is followed by that: in this machine's turn. One that the others
-/// do not find any more does not wait for it, as it does not wait for them.
+/// do not find any more, or that does not answer, takes nothing from them: whoever has the turn may be
+/// waiting for it. That they can do without it was seen before.
 fn in_turn(look: &Look<'_>, own: Option<&Member>, actions: Vec<Action>) -> Verdict {
     match turn::before(look, Purpose::RestartEtcd, None, NOT_RESTARTED) {
         Ok(first) => Verdict::act([first, actions].concat()),
         Err(_) if own.is_some_and(|own| lost(look, own)) => Verdict::act(actions),
+        Err(Verdict::Blocked { .. }) if own.is_some_and(|own| !own.answers()) => {
+            Verdict::act(actions)
+        }
         Err(other) => other,
     }
 }

@@ -6,6 +6,7 @@ use crate::turn::{Purpose, Turn, TurnSeen};
 
 const HERE: &str = "192.0.2.9";
 const WAITS: &str = "etcd is not restarted with what is new: without own";
+const CP_HAS: &str = "etcd is not restarted with what is new: cp has the turn";
 
 /// What of etcd's manifest is there.
 #[derive(Debug, Clone, Copy)]
@@ -134,13 +135,7 @@ fn one_that_the_others_do_not_find_waits_for_nobody() {
     for (own, third, astray, address, expected) in [
         // Found at its last address: the others need it.
         ("a own 192.0.2.5 100", silent, true, "192.0.2.5", WAITS),
-        (
-            "a own 192.0.2.5 100",
-            answers,
-            true,
-            "192.0.2.5",
-            "etcd is not restarted with what is new: cp has the turn",
-        ),
+        ("a own 192.0.2.5 100", answers, true, "192.0.2.5", CP_HAS),
         // The machine has that no more, or the list has the next one already.
         (
             "a own 192.0.2.5 100",
@@ -158,6 +153,17 @@ fn one_that_the_others_do_not_find_waits_for_nobody() {
         ),
         ("a own own 100", silent, true, "192.0.2.9", "write /etc"),
         ("a own own 100", answers, true, "192.0.2.9", "write /etc"),
+        // It does not answer, be it that it could not even begin where it was: whoever has the turn
+        // may wait for it. By the numbers it can be done without.
+        (
+            "a own 192.0.2.5 -",
+            answers,
+            false,
+            "192.0.2.9",
+            "list etcd member own (a)",
+        ),
+        ("a own own -", answers, false, "192.0.2.9", "write /etc"),
+        ("a own own -", silent, false, "192.0.2.9", WAITS),
         // It listens at its new address already: that is told, and what else is new waits.
         (
             "a own 192.0.2.5 100",

@@ -175,6 +175,16 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
     };
     let mut seen = running(&desired(), order(EtcdVerb::Leave, false));
     assert!(said(&seen).starts_with("leaves etcd when a member with a vote is known"));
+    // Nothing of it is left, and a bootstrap was ordered since: nobody is to be asked.
+    let gone = Observed {
+        etcd_order: seen.etcd_order.clone(),
+        bootstrap_ordered: true,
+        ..Observed::default()
+    };
+    assert_eq!(
+        said(&gone),
+        "set etcd's data aside (leave-7), finish leave-7"
+    );
     seen.members = Probe::Unreadable("no quorum".to_owned());
     assert!(said(&seen).starts_with("leaves etcd when a member with a vote answers: no quorum"));
     // After a power cut: of two voters the other cannot let it go alone.

@@ -80,8 +80,13 @@ impl World {
         let runs = seen.answered && machine.manifest.is_some();
         let manifest = machine.manifest.as_ref().map(|m| &m.seen.digest);
         let right = wish.begun.iter().any(|digest| manifest == Some(digest));
-        // One that the others do not find any more is away already.
-        let found = self.found(at) || !matches!(machine.etcd, Process::Up(_));
+        // One that the others do not find any more is away already, as is one that cannot begin again
+        // where it was.
+        let begins = |m: &crate::machine::Manifest| machine.has(&m.at);
+        let found = match machine.etcd {
+            Process::Up(_) => self.found(at),
+            _ => machine.manifest.as_ref().is_some_and(begins),
+        };
         let takes_away = match action {
             Action::WriteFile { file } if file.path == wish.path => runs && found && !unit,
             Action::RestartUnit { .. } => runs && found,
