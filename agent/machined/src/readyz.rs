@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use machine_plan::render::{PKI, UNREADY_FILE};
+use tokio::time::{Instant, timeout};
 
 use crate::node::LEAVING;
 use crate::node::kube::{Client, Door, Error};
@@ -25,9 +26,10 @@ pub async fn run() -> anyhow::Result<()> {
     let wish = Wish::read()?;
     let mut told = None;
     let mut client = None;
+    let mut pace = Pace::new(wish.patience);
     let mut told_systemd = false;
     loop {
-        let ready = !Path::new(LEAVING).exists() && ready(&wish, &mut client).await;
+        let ready = !Path::new(LEAVING).exists() && ready(&wish, &mut client, &mut pace).await;
         if told != Some(ready) {
             tell(ready).with_context(|| format!("cannot write {UNREADY_FILE}"))?;
             tracing::info!(ready, "the API server at {}", wish.server);
@@ -49,26 +51,73 @@ fn tell(ready: bool) -> std::io::Result<()> {
     file.write_all(if ready { b"0" } else { b"1" })
 }
 
-/// One question, on the connection of the question before while that works.
-async fn ready(wish: &Wish, kept: &mut Option<Client>) -> bool {
+/// How quick the API server is with its answers of late, here. A machine that is emulated, or has much
+/// to do, is given its own time.
+struct Pace(Duration);
+
+impl Pace {
+    /// An answer that takes so many times the longest of late is not only slow.
+    const TIMES: u32 = 8;
+
+    /// What was long once counts less by this part with each answer after it.
+    const FADES: u32 = 16;
+
+    /// As slow as may be, until it is known better.
+    fn new(patience: Duration) -> Self {
+        Self(patience / Self::TIMES)
+    }
+
+    fn took(&mut self, answer: Duration) {
+        self.0 = answer.max(self.0 - self.0 / Self::FADES);
+    }
+
+    /// After what time it is asked whether it is there at all.
+    fn doubt(&self, wish: &Wish) -> Duration {
+        (self.0 * Self::TIMES).clamp(wish.interval * 2, wish.patience)
+    }
+}
+
+/// One question, on the connection of the question before while that works. Readiness asks etcd as well and
+/// may be slow to tell; one that does not even say that it lives, twice in the time that it needs by far,
+/// hangs.
+async fn ready(wish: &Wish, kept: &mut Option<Client>, pace: &mut Pace) -> bool {
     if kept.is_none() {
         *kept = client(wish.server);
     }
-    let Some(client) = kept else {
+    let Some(client) = kept.clone() else {
         return false;
     };
-    let asked = tokio::time::timeout(wish.patience, client.check("/readyz")).await;
-    match asked {
-        Ok(Ok(())) => true,
+    let begun = Instant::now();
+    let asked = client.check("/readyz");
+    tokio::pin!(asked);
+    let answer = match timeout(pace.doubt(wish), &mut asked).await {
+        Ok(answer) => Some(answer),
+        Err(_) if lives(&client, pace.doubt(wish)).await => {
+            let left = wish.patience.saturating_sub(begun.elapsed());
+            timeout(left, asked).await.ok()
+        }
+        Err(_) => None,
+    };
+    if answer.is_some() {
+        pace.took(begun.elapsed());
+    }
+    match answer {
+        Some(Ok(())) => true,
         // It serves, though not strangers. What is not ready yet is asked on the same connection again:
         // another handshake each time is what a server that starts can least do with.
-        Ok(Err(Error::Refused { code, .. })) => matches!(code, 401 | 403),
+        Some(Err(Error::Refused { code, .. })) => matches!(code, 401 | 403),
         _ => {
             // The authority may be another by now.
             *kept = None;
             false
         }
     }
+}
+
+/// Whether it answers at all, whatever it says.
+async fn lives(client: &Client, within: Duration) -> bool {
+    let asked = timeout(within, client.check("/livez/ping")).await;
+    matches!(asked, Ok(Ok(()) | Err(Error::Refused { .. })))
 }
 
 fn client(server: SocketAddr) -> Option<Client> {
@@ -98,3 +147,7 @@ impl Wish {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "readyz_tests.rs"]
+mod tests;

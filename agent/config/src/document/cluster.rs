@@ -82,7 +82,7 @@ fn router_id() -> u32 {
 }
 
 fn advert_interval() -> u32 {
-    200
+    100
 }
 
 /// The cluster's address ranges and domain.

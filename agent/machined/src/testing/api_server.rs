@@ -102,6 +102,12 @@ impl ApiServer {
         }))
     }
 
+    /// The same, for another port.
+    pub(crate) fn client_at(&self, port: u16) -> Client {
+        let door = Door::new(("127.0.0.1", port), self.authority.certificate_pem(), None);
+        Client::new(door.unwrap())
+    }
+
     /// A client with this to show.
     pub(crate) fn client_with(&self, identity: Option<&Identity>) -> Client {
         let at = ("127.0.0.1", self.port);
