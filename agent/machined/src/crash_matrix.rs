@@ -48,7 +48,7 @@ effects! {
     KeepControlPlanes: played("in the ledger", &scenes::keep_control_planes(), None),
     ApplyObjects: Row::new("all of a new cluster's", [Green; 6], page::OBJECTS),
     MarkNode: Row::new("labels and taints", asked_of(API), page::NODES),
-    AssignPodCidrs: Row::new("the first node's", asked_of(API), page::NODES),
+    AssignPodCidrs: Row::new("the first nodes'", asked_of(API), page::NODES),
     SetRoutes: played("to two nodes' pods", &scenes::set_routes(), None),
     UncordonNode: Row::new("after a reboot that was not", asked_of(API), page::NODES),
     ApproveServing: Row::new("of a node's own names", asked_of(API), page::SERVING),

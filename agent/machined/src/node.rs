@@ -15,6 +15,7 @@ pub mod kube;
 pub mod kubelet;
 pub mod pods;
 mod probe;
+mod reach;
 pub mod retire;
 pub mod room;
 pub mod routes;
@@ -37,6 +38,7 @@ use crate::going::GoingDown;
 use crate::ledger::{Entry, Ledger, OrderState};
 use kube::Access;
 use probe::{PROBE, if_so, limited, silent};
+pub use reach::access;
 
 /// Where this boot's notes are: what units were started with, what was applied.
 const NOTES: &str = "/run/machined";
@@ -158,10 +160,6 @@ impl Node {
         }
     }
 
-    fn access(&self, entry: &Entry) -> Access {
-        access(entry)
-    }
-
     /// One look: all probes at once, each with its own deadline.
     pub async fn observe(&self, entry: &Entry, desired: &Desired, facts: &HostFacts) -> Observed {
         let units = async {
@@ -205,8 +203,9 @@ impl Node {
         };
         // What is no node has nobody to ask about nodes.
         let nodes = role.has_node();
-        let node = if_so(nodes, self.kube.node(&access, &desired.hostname));
-        let peers = if_so(nodes, self.kube.peers(&access, &desired.hostname));
+        let (kube, at) = self.reach(entry);
+        let node = if_so(nodes, kube.node(&at, &desired.hostname));
+        let peers = if_so(nodes, kube.peers(&at, &desired.hostname));
         let (serving, serving_told) = self.kube.serving();
         let routes = limited(routes::look());
         let machines = if_so(unknown || ordered, etcd::listens(&desired.etcd_machines));
@@ -328,21 +327,22 @@ impl Node {
                 labels,
                 taints,
             } => {
-                self.kube
-                    .mark(&self.access(entry), name, labels, taints)
-                    .await
+                let (kube, at) = self.reach(entry);
+                kube.mark(&at, name, labels, taints).await
             }
             Action::AssignPodCidrs { name, cidrs } => {
+                let by = entry.bundle.config.hostname().as_str();
+                let given = (name.as_str(), cidrs.as_slice());
                 let access = self.access(entry);
-                self.kube.assign_pod_cidrs(&access, name, cidrs).await
+                self.kube.assign_pod_cidrs(&access, given, by).await
             }
             Action::ApproveServing { .. } | Action::TellServing { .. } => {
                 self.execute_serving(entry, action).await
             }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::UncordonNode { name } => {
-                let client = self.kube.client(&self.access(entry));
-                drain::uncordon(client, name).await
+                let (kube, at) = self.reach(entry);
+                drain::uncordon(kube.client(&at), name).await
             }
             Action::JoinEtcd { .. }
             | Action::PromoteMember { .. }
@@ -367,12 +367,6 @@ fn membership(ledger: &Ledger) -> Probe<Membership> {
         Ok(None) => Probe::Absent,
         Err(error) => Probe::Unreadable(crate::api::chain(&error)),
     }
-}
-
-/// As whom, and where, this machine asks the cluster's API.
-pub fn access(entry: &Entry) -> Access {
-    let config = &entry.bundle.config;
-    Access::new(config, facts::look(config).node_ip)
 }
 
 fn with_inputs(

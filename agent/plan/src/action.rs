@@ -91,11 +91,11 @@ pub enum Action {
         /// Taints to have: key, value, effect.
         taints: Vec<(String, String, String)>,
     },
-    /// Give this machine's node, the cluster's first, its pod subnets.
+    /// Give a node its pod subnets before the cluster has a controller manager that does.
     AssignPodCidrs {
         /// The node's name.
         name: String,
-        /// One per family; what the controller manager would choose.
+        /// One per family; the lowest that nobody has, as the controller manager would choose.
         cidrs: Vec<IpNet>,
     },
     /// Change the kernel's routes to other nodes' pods.

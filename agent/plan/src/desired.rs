@@ -247,9 +247,9 @@ impl Desired {
         self.config.network().firewall.enabled
     }
 
-    /// The subnets of the cluster's first node; `None` where they cannot be foretold.
-    pub fn first_pod_cidrs(&self) -> Option<Vec<ipnet::IpNet>> {
-        render::first_pod_cidrs(&self.config)
+    /// The subnets of the cluster's next node where these are taken; `None` where they cannot be foretold.
+    pub fn next_pod_cidrs(&self, taken: &[ipnet::IpNet]) -> Option<Vec<ipnet::IpNet>> {
+        render::next_pod_cidrs(&self.config, taken)
     }
 
     /// The cluster's ranges of pod addresses.

@@ -96,6 +96,8 @@ pub struct NodeSeen {
     pub taints: Vec<(String, String, String)>,
     /// Whether this machine took it out of scheduling in an earlier run of the agent, to go down.
     pub cordoned_before: bool,
+    /// When it was registered, in Unix seconds; 0 where that is not said.
+    pub registered: i64,
     /// Given by the controller manager.
     pub pod_cidrs: Vec<IpNet>,
     /// All its names and addresses.

@@ -150,7 +150,8 @@ async fn this_machines_node() {
                     taints,
                 } => kube.mark(access, name, labels, taints).await.unwrap(),
                 Action::AssignPodCidrs { name, cidrs } => {
-                    kube.assign_pod_cidrs(access, name, cidrs).await.unwrap();
+                    let given = (name.as_str(), cidrs.as_slice());
+                    kube.assign_pod_cidrs(access, given, NODE).await.unwrap();
                 }
                 _ => drain::uncordon(kube.client(access), NODE).await.unwrap(),
             }

@@ -4,9 +4,11 @@ mod client;
 mod door;
 mod error;
 mod kubeconfig;
+pub mod leases;
 mod objects;
 mod resource;
 pub mod serving;
+mod subnets;
 pub mod tokens;
 mod watched;
 
@@ -15,7 +17,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
-use ipnet::IpNet;
 use machine_config::MachineConfig;
 use machine_pki::Secret;
 use machine_plan::action::object_name;
@@ -249,24 +250,6 @@ impl Kube {
                 done => return done.map_err(|e| fail(e.to_string())),
             }
         }
-    }
-
-    /// Gives a node its pod subnets. The API server refuses other ones than it has.
-    pub async fn assign_pod_cidrs(
-        &self,
-        access: &Access,
-        name: &str,
-        cidrs: &[IpNet],
-    ) -> Result<(), NodeError> {
-        let fail = |why: String| NodeError::Kube {
-            operation: "assign pod subnets to",
-            object: format!("node {name}"),
-            why,
-        };
-        let client = self.client(access).map_err(fail)?;
-        let patch = json!({ "spec": { "podCIDR": cidrs.first(), "podCIDRs": cidrs } });
-        let patched = client.patch(&node_path(name), Patch::Merge, &patch).await;
-        patched.map_err(|e| fail(e.to_string()))
     }
 
     /// A client with these rights; the same one while they last.

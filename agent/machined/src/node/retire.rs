@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use machine_plan::observed::Probe;
 use machine_plan::render::CONTROLLERS;
-use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::NodeError;
-use super::kube::{Access, Client, Error, Kube, Patch};
+use super::kube::{Access, Client, Kube, leases};
 
 /// A pod's grace period is 30 s; kubelet that missed a change of its folder looks again after 20 s.
 const END: Duration = Duration::from_secs(60);
@@ -21,8 +20,6 @@ const LOOKS: Duration = Duration::from_millis(250);
 
 /// How long one may take to accept a connection from its own machine.
 const CONNECT: Duration = Duration::from_secs(1);
-
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
 /// Waits until controller manager and scheduler have ended.
 ///
@@ -72,29 +69,11 @@ pub async fn give_leases_up(
     let client = client.map_err(|why| fail("leases".to_owned(), why))?;
     let mut given = Ok(());
     for (name, _) in CONTROLLERS {
-        let done = give_up(&client, name, hostname).await;
+        let done = leases::give_up(&client, name, hostname).await;
         let done = done.map_err(|e| fail(format!("lease {name}"), e.to_string()));
         given = given.and(done);
     }
     given
-}
-
-async fn give_up(client: &Client, name: &str, hostname: &str) -> Result<(), Error> {
-    let path = format!("{LEASES}/{name}");
-    let lease = match client.get::<Value>(&path).await {
-        Ok(lease) => lease,
-        // Older ones keep it elsewhere.
-        Err(Error::Refused { code: 404, .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let Some(patch) = given_up(&lease, hostname) else {
-        return Ok(());
-    };
-    match client.patch(&path, Patch::Merge, &patch).await {
-        // Another's since.
-        Err(Error::Refused { code: 409, .. }) => Ok(()),
-        done => done,
-    }
 }
 
 async fn listens(port: u16) -> bool {
@@ -116,19 +95,6 @@ fn late(name: &str) -> NodeError {
             END.as_secs()
         ),
     }
-}
-
-/// What gives a lease up that this machine holds, and no later one: whoever wants one without a holder
-/// takes it at once.
-fn given_up(lease: &Value, hostname: &str) -> Option<Value> {
-    let holder = lease.pointer("/spec/holderIdentity")?.as_str()?;
-    // The name, and what tells one process from the next.
-    holder.strip_prefix(hostname)?.strip_prefix('_')?;
-    let version = lease.pointer("/metadata/resourceVersion")?;
-    Some(json!({
-        "metadata": { "resourceVersion": version },
-        "spec": { "holderIdentity": null, "leaseDurationSeconds": 1 },
-    }))
 }
 
 #[cfg(test)]

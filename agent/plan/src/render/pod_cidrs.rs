@@ -1,4 +1,4 @@
-//! The pod subnets of a cluster's first node.
+//! The pod subnets of a cluster's first nodes.
 
 use ipnet::IpNet;
 use machine_config::MachineConfig;
@@ -19,29 +19,29 @@ const OVERRIDES: [&str; 7] = [
     "service-cluster-ip-range",
 ];
 
-/// What the controller manager's allocator gives the first node that it sees: of each family's
-/// range the lowest subnet. It takes one that a node has already for occupied, so a node may
-/// be given it beforehand. `None` where it would choose otherwise.
+/// What the controller manager's allocator would give the next node: of each family's range the lowest
+/// subnet that nobody has. It takes what nodes have already for occupied when it begins, so a node may
+/// be given it beforehand. `None` where it would choose otherwise, or nothing is left.
 #[must_use]
-pub fn first_pod_cidrs(config: &MachineConfig) -> Option<Vec<IpNet>> {
+pub fn next_pod_cidrs(config: &MachineConfig, taken: &[IpNet]) -> Option<Vec<IpNet>> {
     let told = |name: &str| OVERRIDES.iter().any(|word| name.starts_with(word));
     let wish = config.controller_manager();
     if config.pod_subnets().is_empty() || wish.extra_args.iter().any(|arg| told(&arg.name)) {
         return None;
     }
-    let first = |range: &IpNet| {
+    let next = |range: &IpNet| {
         let length = if range.addr().is_ipv4() {
             IPV4_LENGTH
         } else {
             IPV6_LENGTH
         };
-        let subnet = IpNet::new(range.network(), length).ok()?;
         // It leaves out what services have.
-        let taken = |services: &IpNet| services.contains(&subnet) || subnet.contains(services);
-        let free = !config.service_subnets().iter().any(taken);
-        (range.prefix_len() <= length && free).then_some(subnet)
+        let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+        let others = || config.service_subnets().iter().chain(taken);
+        let free = |subnet: &IpNet| others().all(|other| !overlaps(other, subnet));
+        range.subnets(length).ok()?.find(free)
     };
-    config.pod_subnets().iter().map(first).collect()
+    config.pod_subnets().iter().map(next).collect()
 }
 
 #[cfg(test)]
@@ -56,8 +56,28 @@ mod tests {
     fn first(cluster: &str) -> Option<Vec<String>> {
         let text = format!("{DOCUMENT}  {cluster}\n");
         let config = machine_config::read(text.as_bytes()).unwrap().config;
-        let cidrs = first_pod_cidrs(&config)?;
+        let cidrs = next_pod_cidrs(&config, &[])?;
         Some(cidrs.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nobody_is_given_what_another_has() {
+        let networking = "networking: {podSubnet: \"10.1.0.0/22,fd00:1::/62\", serviceSubnet: \"10.96.0.0/16,fd00:2::/112\"}";
+        let config = machine_config::read(format!("{DOCUMENT}  {networking}\n").as_bytes());
+        let config = config.unwrap().config;
+        // One has a subnet of another length, of before.
+        let mut taken = vec!["10.1.1.128/25".parse().unwrap()];
+        let mut given = Vec::new();
+        while let Some(next) = next_pod_cidrs(&config, &taken) {
+            given.push(next.iter().map(ToString::to_string).collect::<Vec<_>>());
+            taken.extend(next);
+        }
+        let expected = [
+            ["10.1.0.0/24", "fd00:1::/64"],
+            ["10.1.2.0/24", "fd00:1:0:1::/64"],
+            ["10.1.3.0/24", "fd00:1:0:2::/64"],
+        ];
+        assert_eq!(given, expected);
     }
 
     #[test]

@@ -106,10 +106,16 @@ fn control_planes_are_remembered_as_the_cluster_lists_them() {
     observed.members = Probe::Seen(vec![joining]);
     let told = words(&judged(&desired, &observed));
     assert_eq!(told, [format!("{all}, 10.0.2.18")]);
-    // Nobody to ask is no news.
+    // Nobody to ask is no news, but of the members: who is known stays so.
     for silent in [Probe::Absent, Probe::Unreadable("away".to_owned())] {
         observed.peers = silent;
-        assert_eq!(judged(&desired, &observed), Verdict::Settled);
+        let told = words(&judged(&desired, &observed));
+        assert_eq!(told, ["remember control planes 10.0.2.15, 10.0.2.18"]);
+        let nobody = Observed {
+            members: Probe::Absent,
+            ..observed.clone()
+        };
+        assert_eq!(judged(&desired, &nobody), Verdict::Settled);
     }
 }
 

@@ -9,6 +9,7 @@ mod etcd_apart;
 mod etcd_order;
 mod etcd_start;
 mod firewall;
+mod founding;
 mod host;
 mod node;
 mod pods;

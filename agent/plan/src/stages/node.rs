@@ -1,10 +1,9 @@
 //! This machine's node, and the pod network that depends on it.
 
-use super::{Look, removals, writes};
+use super::{Look, founding, removals, writes};
 use crate::action::Action;
 use crate::desired::CNI_FILE;
-use crate::membership::Member;
-use crate::observed::{NodeSeen, PeerSeen, Probe};
+use crate::observed::{NodeSeen, Probe};
 use crate::verdict::Verdict;
 
 pub(super) fn mark(look: &Look<'_>) -> Verdict {
@@ -51,38 +50,20 @@ pub(super) fn network(look: &Look<'_>) -> Verdict {
         Ok(node) => node,
         Err(verdict) => return verdict,
     };
-    if !node.pod_cidrs.is_empty() {
-        return Verdict::act(writes(look.observed, &look.desired.cni(&node.pod_cidrs)));
+    let given = founding::gives(look, node);
+    let own = given
+        .first()
+        .filter(|given| given.0 == look.desired.hostname);
+    let cidrs = own.map_or(&node.pod_cidrs, |(_, cidrs)| cidrs);
+    if !cidrs.is_empty() {
+        // The file first: kubelet looks at the network once more when it sees its subnet, and
+        // calls the node Ready then, or a period later.
+        let mut actions = writes(look.observed, &look.desired.cni(cidrs));
+        let assign = |(name, cidrs)| Action::AssignPodCidrs { name, cidrs };
+        actions.extend(given.into_iter().map(assign));
+        return Verdict::act(actions);
     }
-    let Some(cidrs) = look.desired.first_pod_cidrs().filter(|_| alone(look)) else {
-        return Verdict::wait("the controller manager has not given this node a pod subnet yet");
-    };
-    // The file first: kubelet looks at the network once more when it sees its subnet, and
-    // calls the node Ready then, or a period later.
-    let mut actions = writes(look.observed, &look.desired.cni(&cidrs));
-    let name = look.desired.hostname.clone();
-    actions.push(Action::AssignPodCidrs { name, cidrs });
-    Verdict::act(actions)
-}
-
-// Only a controller manager gives subnets, and the first one is this machine's own: it is not there
-// before its manifest is, and no other control plane has one before it has a vote in etcd. Other
-// machines may be registered by then; none of them has a subnet, or can be given one.
-fn alone(look: &Look<'_>) -> bool {
-    let observed = look.observed;
-    let nobody_has = |peers: &Vec<PeerSeen>| peers.iter().all(|p| p.pod_cidrs.is_empty());
-    let manager = look.desired.controllers.iter().any(|file| {
-        let seen = observed.files.get(&file.path);
-        seen.is_some_and(|seen| *seen != Probe::Absent)
-    });
-    let voters = |members: &Vec<Member>| members.iter().filter(|m| !m.learner).count();
-    let only_voter = observed.members.seen().is_some_and(|all| voters(all) == 1);
-    observed.bootstrap_ordered
-        && match observed.peers.seen() {
-            Some(peers) if peers.is_empty() => true,
-            Some(peers) => nobody_has(peers) && !manager && only_voter,
-            None => false,
-        }
+    Verdict::wait("the controller manager has not given this node a pod subnet yet")
 }
 
 pub(super) fn ready(look: &Look<'_>) -> Verdict {

@@ -1,7 +1,7 @@
 //! Static pods. A manifest is written when it should be there and never taken
 //! away because something does not answer. Before the machine goes down it is.
 
-use super::{Look, turn, writes};
+use super::{Look, founding, turn, writes};
 use crate::action::Action;
 use crate::files::RenderedFile;
 use crate::observed::{Probe, Retire};
@@ -34,7 +34,11 @@ pub(super) fn controllers(look: &Look<'_>) -> Verdict {
     if look.observed.retire != Retire::Nothing {
         return retires(look, &look.desired.controllers);
     }
-    Verdict::act(writes(look.observed, &look.desired.controllers))
+    let writes = writes(look.observed, &look.desired.controllers);
+    match founding::waits(look) {
+        Some(waits) if !writes.is_empty() => waits,
+        _ => Verdict::act(writes),
+    }
 }
 
 /// systemd would end all containers at the same moment: an API server that is to serve on until the load

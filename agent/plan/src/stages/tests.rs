@@ -5,14 +5,13 @@ use machine_pki::inspect;
 
 use super::*;
 use crate::facts::HostFacts;
-use crate::membership::{Member, MemberId};
 use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, Retire, UnitSeen};
 
 const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
 pub(super) const NOW: i64 = 1_800_000_000;
 
-fn desired() -> Desired {
+pub(super) fn desired() -> Desired {
     desired_with("")
 }
 
@@ -108,9 +107,16 @@ fn execute(desired: &Desired, observed: &mut Observed, action: &Action) {
                 node.taints.extend(taints.iter().cloned());
             }
         }
-        Action::AssignPodCidrs { cidrs, .. } => {
-            if let Probe::Seen(node) = &mut observed.node {
+        Action::AssignPodCidrs { name, cidrs } => {
+            if let Probe::Seen(node) = &mut observed.node
+                && *name == desired.hostname
+            {
                 node.pod_cidrs.clone_from(cidrs);
+            }
+            if let Probe::Seen(peers) = &mut observed.peers
+                && let Some(peer) = peers.iter_mut().find(|peer| peer.name == *name)
+            {
+                peer.pod_cidrs.clone_from(cidrs);
             }
         }
         Action::SetRoutes { add, remove } => {
@@ -308,75 +314,6 @@ fn what_an_earlier_document_wanted_goes_and_its_readers_are_told() {
 }
 
 #[test]
-fn only_the_first_node_of_a_cluster_is_given_subnets_here() {
-    let desired = desired();
-    let mut observed = Observed {
-        bootstrap_ordered: true,
-        peers: Probe::Seen(Vec::new()),
-        ..fresh(&desired)
-    };
-    assert!(settle(&desired, &mut observed, 0).settled());
-    let without = |observed: &Observed| Observed {
-        node: Probe::Seen(NodeSeen::default()),
-        ..observed.clone()
-    };
-    let (mut early, mut later) = (without(&observed), without(&observed));
-    early.bootstrap_ordered = true;
-    let verdict = plan(&desired, &early, NOW);
-    let Some(Verdict::Act { actions }) = verdict.verdict(Stage::Network) else {
-        panic!("{verdict:?}")
-    };
-    let cidrs = vec!["10.244.0.0/24".parse().unwrap()];
-    let name = desired.hostname.clone();
-    assert_eq!(actions, &[Action::AssignPodCidrs { name, cidrs }]);
-    // Before anything that lets others join.
-    assert_eq!(
-        verdict.verdict(Stage::Cluster),
-        Some(&Verdict::Held { by: Stage::Network })
-    );
-
-    // Other control planes register as soon as they can; none has a subnet before a controller manager
-    // runs, here or where another has its vote.
-    let member = |id, learner| Member {
-        id: MemberId(id),
-        name: format!("cp{id}"),
-        peer_urls: Vec::new(),
-        learner,
-        leader: id == 1,
-        applied: Probe::Absent,
-    };
-    let registered = PeerSeen {
-        pod_cidrs: Vec::new(),
-        ..peer("cp2", "10.0.2.16", "10.244.0.0/24")
-    };
-    let mut joined = Observed {
-        peers: Probe::Seen(vec![registered]),
-        members: Probe::Seen(vec![member(1, false), member(2, true)]),
-        ..early.clone()
-    };
-    let given = |observed: &Observed| {
-        let now = plan(&desired, observed, NOW);
-        matches!(now.verdict(Stage::Network), Some(Verdict::Act { .. }))
-    };
-    assert!(!given(&joined), "a controller manager runs here");
-    for file in &desired.controllers {
-        joined.files.remove(&file.path);
-    }
-    assert!(given(&joined));
-    joined.members = Probe::Seen(vec![member(1, false), member(2, false)]);
-    assert!(!given(&joined), "one may run there");
-
-    // Others may have theirs by now, or the order is done: the controller manager's business.
-    early.peers = Probe::Seen(vec![peer("n1", "10.0.2.16", "10.244.0.0/24")]);
-    later.bootstrap_ordered = false;
-    for observed in [early, later] {
-        let now = plan(&desired, &observed, NOW);
-        let verdict = now.verdict(Stage::Network);
-        assert!(matches!(verdict, Some(Verdict::Blocked { .. })), "{now:?}");
-    }
-}
-
-#[test]
 fn every_need_comes_before_who_needs_it() {
     for (index, (stage, needs, _)) in TABLE.iter().enumerate() {
         let earlier = |need| TABLE[..index].iter().any(|(stage, ..)| stage == need);
@@ -477,7 +414,7 @@ fn a_plan_shows_no_secret() {
     assert!(!shown.contains("PRIVATE KEY"));
 }
 
-fn peer(name: &str, address: &str, pods: &str) -> PeerSeen {
+pub(super) fn peer(name: &str, address: &str, pods: &str) -> PeerSeen {
     PeerSeen {
         name: name.to_owned(),
         control_plane: false,

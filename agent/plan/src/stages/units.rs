@@ -2,7 +2,7 @@
 
 use machine_config::Role;
 
-use super::{Look, removals, writes};
+use super::{Look, etcd, removals, writes};
 use crate::action::Action;
 use crate::desired::Unit;
 use crate::observed::Probe;
@@ -51,7 +51,8 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
     };
     if look.desired.role != Role::Worker {
         // Alone it would ask in vain, several times a second, for a cluster that is not there.
-        return match told_inputs(look, unit.name, &unit.inputs) || has_pods(look) {
+        let told = told_inputs(look, unit.name, &unit.inputs);
+        return match told || has_pods(look) || joins(look) {
             true => supervise(look, unit, &unit.inputs),
             false => Verdict::wait("there is no pod of the control plane to run yet"),
         };
@@ -90,6 +91,23 @@ fn has_pods(look: &Look<'_>) -> bool {
         let seen = look.observed.files.get(&file.path);
         seen.is_some_and(|seen| *seen != Probe::Absent)
     })
+}
+
+/// Whether there is a cluster that this machine's member of etcd is about to join, however many are before
+/// it: its node can be there when its turn comes. Where a person has to decide first, it may be another's
+/// name that it would register by.
+fn joins(look: &Look<'_>) -> bool {
+    let person = |verdict| {
+        matches!(
+            verdict,
+            Verdict::Blocked {
+                next_step: Some(_),
+                ..
+            }
+        )
+    };
+    let stacked = look.desired.etcd.is_some();
+    stacked && look.observed.members.seen().is_some() && !person(etcd::plan(look))
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had

@@ -30,6 +30,9 @@ use turn::{TURN, held};
 /// etcd's words where there is a learner already.
 const FULL: &str = "too many learner members";
 
+/// Its words where a voter has not been connected for 5 s (`HealthInterval`), as its newest never is.
+const UNHEALTHY: &str = "unhealthy cluster";
+
 /// Its words where the number that it makes of the peer's URL and the second was somebody's who was
 /// taken out in that second.
 const REMOVED: &str = "member not found";
@@ -162,6 +165,10 @@ impl Cluster {
                 Ok(added) => members = listed(added.member_list()),
                 // Somebody else was quicker: the next look says behind whom this machine waits.
                 Err(why) if why.contains(FULL) => return Ok(()),
+                Err(why) if why.contains(UNHEALTHY) => {
+                    let when = "etcd takes one once all that vote have been connected for 5 s";
+                    return Err(fail(format!("{when}: it says {why}")));
+                }
                 Err(why) => return Err(fail(why)),
             }
         }

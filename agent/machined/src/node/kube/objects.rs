@@ -44,6 +44,15 @@ pub struct Metadata {
     pub owner_references: Vec<Owner>,
 }
 
+impl Metadata {
+    /// In Unix seconds; 0 where nobody can tell.
+    fn created(&self) -> i64 {
+        let at = self.creation_timestamp.as_deref().unwrap_or_default();
+        at.parse::<jiff::Timestamp>()
+            .map_or(0, jiff::Timestamp::as_second)
+    }
+}
+
 /// What an object belongs to.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Owner {
@@ -177,6 +186,7 @@ impl Node {
             ready_message: message.unwrap_or_else(|| "no Ready condition yet".to_owned()),
             cordoned_before: crate::node::drain::cordoned_before(&self.metadata.annotations),
             pod_cidrs: self.pod_cidrs(),
+            registered: self.metadata.created(),
             known_by: self.known_by(),
             labels: self.metadata.labels,
             taints: self

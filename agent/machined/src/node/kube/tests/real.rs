@@ -157,12 +157,13 @@ async fn a_node_is_marked_and_no_taint_is_lost() {
         },
     });
     printed(cluster.kubectl(&["create", "-f", "-"], &node.to_string()));
-    let cidrs = cluster.desired.first_pod_cidrs().unwrap();
+    let cidrs = cluster.desired.next_pod_cidrs(&[]).unwrap();
     for _ in 0..2 {
-        kube.assign_pod_cidrs(access, NODE, &cidrs).await.unwrap();
+        let given = (NODE, cidrs.as_slice());
+        kube.assign_pod_cidrs(access, given, NODE).await.unwrap();
     }
     let other = ["10.244.1.0/24".parse().unwrap()];
-    let refused = kube.assign_pod_cidrs(access, NODE, &other).await;
+    let refused = kube.assign_pod_cidrs(access, (NODE, &other), NODE).await;
     let why = refused.unwrap_err().to_string();
     assert!(why.contains("may not change podCIDR"), "{why}");
     let (labels, taints) = (&cluster.desired.node_labels, &cluster.desired.node_taints);

@@ -3,7 +3,8 @@
 use machine_plan::observed::Probe;
 use serde_json::{Value, json};
 
-use super::super::{LEASES, api_server_ends, give_leases_up};
+use super::super::{api_server_ends, give_leases_up};
+use crate::node::kube::leases::LEASES;
 use crate::testing::control_plane::ControlPlane;
 
 #[tokio::test]

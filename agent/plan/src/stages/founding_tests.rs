@@ -1,0 +1,136 @@
+use super::super::etcd::tests::said;
+use super::super::tests::{NOW, desired, fresh, peer, settle};
+use crate::action::Action;
+use crate::desired::Desired;
+use crate::membership::{Member, MemberId};
+use crate::observed::{NodeSeen, Observed, PeerSeen, Probe};
+use crate::stages::{Stage, plan, verdict};
+use crate::verdict::Verdict;
+
+/// The founder's machine as its API server begins to answer: its node has no subnet yet, and there is no
+/// controller manager.
+fn founding(desired: &Desired) -> Observed {
+    let mut observed = Observed {
+        bootstrap_ordered: true,
+        peers: Probe::Seen(Vec::new()),
+        ..fresh(desired)
+    };
+    assert!(settle(desired, &mut observed, 0).settled());
+    for file in &desired.controllers {
+        observed.files.remove(&file.path);
+    }
+    Observed {
+        bootstrap_ordered: true,
+        bootstrap_done: false,
+        node: Probe::Seen(NodeSeen {
+            registered: NOW - 3,
+            ..NodeSeen::default()
+        }),
+        ..observed
+    }
+}
+
+fn given(desired: &Desired, observed: &Observed) -> Vec<String> {
+    let verdict = verdict(Stage::Network, desired, observed, NOW).unwrap();
+    let Verdict::Act { actions } = verdict else {
+        return Vec::new();
+    };
+    let assigned = actions.iter().filter_map(|action| match action {
+        Action::AssignPodCidrs { name, cidrs } => Some(format!("{name} {}", cidrs[0])),
+        _ => None,
+    });
+    assigned.collect()
+}
+
+fn without(name: &str, address: &str) -> PeerSeen {
+    PeerSeen {
+        pod_cidrs: Vec::new(),
+        ..peer(name, address, "10.244.0.0/24")
+    }
+}
+
+fn member(id: u64, address: &str) -> Member {
+    Member {
+        id: MemberId(id),
+        name: format!("cp{id}"),
+        peer_urls: vec![format!("https://{address}:2380")],
+        learner: false,
+        leader: id == 1,
+        applied: Probe::Absent,
+    }
+}
+
+#[test]
+fn the_founder_gives_subnets_until_its_controller_manager_does() {
+    let desired = desired();
+    let own = &desired.hostname;
+    let mut observed = founding(&desired);
+    assert_eq!(given(&desired, &observed), [format!("{own} 10.244.0.0/24")]);
+    // Before anything that lets others join.
+    assert_eq!(
+        plan(&desired, &observed, NOW).verdict(Stage::Cluster),
+        Some(&Verdict::Held { by: Stage::Network })
+    );
+    // Each another, and none that somebody has.
+    observed.peers = Probe::Seen(vec![
+        without("cp2", "10.0.2.16"),
+        peer("cp3", "10.0.2.17", "10.244.1.0/24"),
+        without("cp4", "10.0.2.18"),
+    ]);
+    let all = [
+        format!("{own} 10.244.0.0/24"),
+        "cp2 10.244.2.0/24".to_owned(),
+        "cp4 10.244.3.0/24".to_owned(),
+    ];
+    assert_eq!(given(&desired, &observed), all);
+    // Its own has one, and the order is done: the others' still, for a while.
+    let Probe::Seen(node) = &mut observed.node else {
+        panic!("a node")
+    };
+    node.pod_cidrs = vec!["10.244.0.0/24".parse().unwrap()];
+    (observed.bootstrap_ordered, observed.bootstrap_done) = (false, true);
+    assert_eq!(given(&desired, &observed), all[1..]);
+    let later = verdict(Stage::Network, &desired, &observed, NOW + 60).unwrap();
+    assert!(!said(&later).contains("assign"), "{later:?}");
+    // Another machine's cluster, or a controller manager here.
+    let other = Observed {
+        bootstrap_done: false,
+        ..observed.clone()
+    };
+    assert!(given(&desired, &other).is_empty());
+    let manager = &desired.controllers[0].path;
+    let there = Probe::Unreadable("something".to_owned());
+    observed.files.insert(manager.clone(), there);
+    assert!(given(&desired, &observed).is_empty());
+}
+
+#[test]
+fn the_controller_manager_waits_a_moment_for_nodes_that_come() {
+    let desired = desired();
+    let mut observed = founding(&desired);
+    let says = |observed: &Observed, now| {
+        said(&verdict(Stage::Controllers, &desired, observed, now).unwrap())
+    };
+    let own = desired.etcd_peer_url.clone();
+    let alone = Member {
+        peer_urls: vec![own],
+        ..member(1, "10.0.2.15")
+    };
+    let waits = "nodes that come now get their pod subnets first: waits for that of cp2";
+    observed.members = Probe::Seen(vec![alone.clone()]);
+    assert!(says(&observed, NOW).starts_with("write"), "nobody comes");
+    // A member that is no node yet, or one without a subnet.
+    observed.members = Probe::Seen(vec![alone, member(2, "10.0.2.16")]);
+    assert!(says(&observed, NOW).contains(waits));
+    observed.peers = Probe::Seen(vec![without("cp2", "10.0.2.16")]);
+    assert!(says(&observed, NOW).contains(waits));
+    for (now, peers) in [
+        // It has it, or does not come in time. A clock that went back is no reason to wait.
+        (NOW, vec![peer("cp2", "10.0.2.16", "10.244.1.0/24")]),
+        (NOW + 60, Vec::new()),
+        (NOW - 60, Vec::new()),
+    ] {
+        observed.peers = Probe::Seen(peers);
+        assert!(says(&observed, now).starts_with("write"), "{now}");
+    }
+}
