@@ -260,6 +260,10 @@ impl Node {
             etcd_runs,
             bootstrap_ordered: ordered,
             bootstrap_done: order_is(OrderState::Done),
+            bootstrap_since: match &order {
+                Ok(Some(order)) => order.ordered_ms / 1000,
+                _ => 0,
+            },
             api_server,
             endpoint,
             kubelet_certificate: certificate.clone(),

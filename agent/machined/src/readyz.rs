@@ -29,7 +29,13 @@ pub async fn run() -> anyhow::Result<()> {
     let mut pace = Pace::new(wish.patience);
     let mut told_systemd = false;
     loop {
-        let ready = !Path::new(LEAVING).exists() && ready(&wish, &mut client, &mut pace).await;
+        // Only one that was ready a moment ago is suspected of hanging.
+        let doubt = match told {
+            Some(true) => pace.doubt(&wish),
+            _ => wish.patience,
+        };
+        let ready =
+            !Path::new(LEAVING).exists() && ready(&wish, &mut client, (&mut pace, doubt)).await;
         if told != Some(ready) {
             tell(ready).with_context(|| format!("cannot write {UNREADY_FILE}"))?;
             tracing::info!(ready, "the API server at {}", wish.server);
@@ -80,7 +86,11 @@ impl Pace {
 /// One question, on the connection of the question before while that works. Readiness asks etcd as well and
 /// may be slow to tell; one that does not even say that it lives, twice in the time that it needs by far,
 /// hangs.
-async fn ready(wish: &Wish, kept: &mut Option<Client>, pace: &mut Pace) -> bool {
+async fn ready(
+    wish: &Wish,
+    kept: &mut Option<Client>,
+    (pace, doubt): (&mut Pace, Duration),
+) -> bool {
     if kept.is_none() {
         *kept = client(wish.server);
     }
@@ -90,15 +100,16 @@ async fn ready(wish: &Wish, kept: &mut Option<Client>, pace: &mut Pace) -> bool 
     let begun = Instant::now();
     let asked = client.check("/readyz");
     tokio::pin!(asked);
-    let answer = match timeout(pace.doubt(wish), &mut asked).await {
+    let answer = match timeout(doubt, &mut asked).await {
         Ok(answer) => Some(answer),
-        Err(_) if lives(&client, pace.doubt(wish)).await => {
+        Err(_) if doubt < wish.patience && lives(&client, doubt).await => {
             let left = wish.patience.saturating_sub(begun.elapsed());
             timeout(left, asked).await.ok()
         }
         Err(_) => None,
     };
-    if answer.is_some() {
+    // Who is not there refuses quickly, which says nothing of how quick it will be.
+    if matches!(answer, Some(Ok(()) | Err(Error::Refused { .. }))) {
         pace.took(begun.elapsed());
     }
     match answer {
@@ -114,9 +125,9 @@ async fn ready(wish: &Wish, kept: &mut Option<Client>, pace: &mut Pace) -> bool 
     }
 }
 
-/// Whether it answers at all, whatever it says.
+/// Whether it answers at all, whatever it says: strangers may ask for this too, and etcd is not asked.
 async fn lives(client: &Client, within: Duration) -> bool {
-    let asked = timeout(within, client.check("/livez/ping")).await;
+    let asked = timeout(within, client.check("/version")).await;
     matches!(asked, Ok(Ok(()) | Err(Error::Refused { .. })))
 }
 

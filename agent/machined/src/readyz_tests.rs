@@ -23,7 +23,7 @@ fn wish() -> Wish {
 async fn said_slowly() -> bool {
     let lives = Arc::new(Notify::new());
     let api = ApiServer::start_with(move |asked| match asked.path.as_str() {
-        "/livez/ping" => {
+        "/version" => {
             lives.notify_one();
             (200, stream::iter([Bytes::from("ok")]).boxed())
         }
@@ -39,9 +39,10 @@ async fn said_slowly() -> bool {
     .await;
     let mut pace = Pace(Duration::from_millis(5));
     let (wish, mut client) = (wish(), Some(api.client()));
-    let asked = ready(&wish, &mut client, &mut pace);
+    let doubt = pace.doubt(&wish);
+    let asked = ready(&wish, &mut client, (&mut pace, doubt));
     let said = timeout(Duration::from_secs(60), asked).await.unwrap();
-    assert_eq!(api.asked(), ["GET /readyz", "GET /livez/ping"]);
+    assert_eq!(api.asked(), ["GET /readyz", "GET /version"]);
     said
 }
 
@@ -56,11 +57,27 @@ async fn one_that_is_slow_to_be_ready_is_told_from_one_that_hangs() {
     let client = api.client_at(hangs.local_addr().unwrap().port());
     let (mut kept, mut pace) = (Some(client), Pace(Duration::from_millis(5)));
     let wish = wish();
-    let asked = ready(&wish, &mut kept, &mut pace);
+    let doubt = pace.doubt(&wish);
+    let asked = ready(&wish, &mut kept, (&mut pace, doubt));
     assert!(!timeout(Duration::from_secs(60), asked).await.unwrap());
     assert!(kept.is_none());
     // What was never answered says nothing of its pace.
     assert_eq!(pace.0, Duration::from_millis(5));
+}
+
+#[tokio::test]
+async fn who_is_not_there_says_nothing_of_its_pace() {
+    let api = ApiServer::start(|_| (200, serde_json::Value::Null)).await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let (wish, mut pace) = (wish(), Pace::new(PATIENCE));
+    let before = pace.0;
+    for _ in 0..10 {
+        let mut kept = Some(api.client_at(port));
+        assert!(!ready(&wish, &mut kept, (&mut pace, wish.patience)).await);
+    }
+    assert_eq!(pace.0, before);
 }
 
 #[test]

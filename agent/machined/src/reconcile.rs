@@ -1,7 +1,7 @@
 //! The one hand that changes the machine: look, plan, act, look again.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use machine_config::ClusterSecrets;
@@ -21,28 +21,26 @@ use crate::node::Node;
 use crate::status::{Board, Intermediates, StageStatus, Status};
 use crate::watchdog::Watchdog;
 
-/// Between looks while something is waited for: quick at first, because most waits are short and other
-/// machines wait for this one in turn, then calm.
-const QUICK: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
-const WAITING: Duration = Duration::from_secs(1);
+/// Between looks while something is waited for, and for so many of them: quick at first, because most
+/// waits are short and other machines wait for this one in turn, then calm.
+const QUICK: (usize, Duration) = (30, Duration::from_millis(250));
+const WAITING: (usize, Duration) = (22, Duration::from_secs(1));
 const CALM: Duration = Duration::from_secs(5);
-
-/// So many looks before it is calm.
-const PATIENT: usize = 30;
 
 /// The rest after a look is so many times the processor time it took: where processors are slow, or are
 /// shared by machines that wait for each other, looks are no more than a tenth of the time. What it only
-/// waited for, an API server that starts elsewhere, is no reason to come late.
+/// waited for, an API server that starts elsewhere, is a reason to rest for as long, and no longer.
 const REST: u32 = 9;
 
-/// The pause after so many looks that changed nothing, the last of which took so much of a processor.
-fn waiting(looks: usize, took: Duration) -> Duration {
+/// The pause after so many looks that changed nothing, the last of which lasted for `whole` and `took` so
+/// much of a processor.
+fn waiting(looks: usize, whole: Duration, took: Duration) -> Duration {
     let pause = match looks {
-        looks if looks < QUICK.len() => QUICK[looks],
-        looks if looks < PATIENT => WAITING,
+        looks if looks < QUICK.0 => QUICK.1,
+        looks if looks < QUICK.0 + WAITING.0 => WAITING.1,
         _ => CALM,
     };
-    pause.max((took * REST).min(CALM))
+    pause.max((took * REST).max(whole).min(CALM))
 }
 
 /// This process's time on processors so far.
@@ -122,9 +120,10 @@ impl Reconciler {
                 self.rest(SETTLED).await;
                 continue;
             };
-            let begun = processor();
+            let (begun, processor_before) = (Instant::now(), processor());
             let (plan, observed, desired) = self.look(&entry, secrets, &mut known).await;
-            let took = processor().saturating_sub(begun);
+            let took = processor().saturating_sub(processor_before);
+            let whole = begun.elapsed();
             let outcomes = self.act(&entry, &plan).await;
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
@@ -151,7 +150,7 @@ impl Reconciler {
             let pause = if settled {
                 SETTLED
             } else {
-                waiting(patience, took)
+                waiting(patience, whole, took)
             };
             let pause = self.ledger.pending_try().map_or(pause, |(_, left)| {
                 pause.min(Duration::from_millis(left + 1))
@@ -365,13 +364,17 @@ mod tests {
     #[test]
     fn waits_are_quick_then_calm_and_never_busy() {
         let quick = Duration::from_millis(10);
-        let pauses: Vec<_> = (0..40).map(|looks| waiting(looks, quick)).collect();
-        assert!(pauses.is_sorted() && pauses[0] < WAITING && pauses[39] == CALM);
+        let pauses: Vec<_> = (0..60).map(|looks| waiting(looks, quick, quick)).collect();
+        assert!(pauses.is_sorted() && pauses[0] < WAITING.1 && pauses[59] == CALM);
         // Half a minute in which nobody waits for more than a second.
-        assert!(pauses[..PATIENT].iter().sum::<Duration>() >= Duration::from_secs(28));
+        let patient = &pauses[..QUICK.0 + WAITING.0];
+        assert!(patient.iter().sum::<Duration>() >= Duration::from_secs(28));
         let slow = Duration::from_millis(300);
-        assert_eq!(waiting(0, slow), slow * REST);
+        assert_eq!(waiting(0, slow, slow), slow * REST);
+        // It waited for somebody else.
+        assert_eq!(waiting(0, slow, quick), slow);
         // However slow: what is waited for may have come.
-        assert_eq!(waiting(0, Duration::from_secs(60)), CALM);
+        let minute = Duration::from_secs(60);
+        assert_eq!(waiting(0, minute, minute), CALM);
     }
 }

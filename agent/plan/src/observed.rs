@@ -205,6 +205,8 @@ pub struct Observed {
     pub etcd_runs: Probe<()>,
     /// Whether a bootstrap order is in the ledger and not finished.
     pub bootstrap_ordered: bool,
+    /// When it was, in Unix seconds; 0 where it never was.
+    pub bootstrap_since: i64,
     /// Whether a bootstrap order was carried out once.
     pub bootstrap_done: bool,
     /// The local API server's `/readyz`: `Absent` is nobody listens.

@@ -69,11 +69,17 @@ pub async fn give_leases_up(
     let client = client.map_err(|why| fail("leases".to_owned(), why))?;
     let mut given = Ok(());
     for (name, _) in CONTROLLERS {
-        let done = leases::give_up(&client, name, hostname).await;
+        let done = leases::give_up(&client, name, |holder| is_of(holder, hostname)).await;
         let done = done.map_err(|e| fail(format!("lease {name}"), e.to_string()));
         given = given.and(done);
     }
     given
+}
+
+/// A controller's name for itself: the machine's, and what tells one process from the next.
+fn is_of(holder: &str, hostname: &str) -> bool {
+    let rest = holder.strip_prefix(hostname);
+    rest.is_some_and(|rest| rest.starts_with('_'))
 }
 
 async fn listens(port: u16) -> bool {

@@ -57,7 +57,7 @@ pub use objects::{
     cluster_objects, is_token_id, join_command, token_object, user_objects,
 };
 pub use pod::MANIFESTS;
-pub use pod_cidrs::next_pod_cidrs;
+pub use pod_cidrs::{leads_by_lease, next_pod_cidrs};
 pub use static_pods::{CONTROLLERS, ENCRYPTION_CONFIG, static_pods};
 pub use yaml::to_yaml;
 

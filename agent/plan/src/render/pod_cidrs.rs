@@ -44,6 +44,27 @@ pub fn next_pod_cidrs(config: &MachineConfig, taken: &[IpNet]) -> Option<Vec<IpN
     config.pod_subnets().iter().map(next).collect()
 }
 
+/// How long a lease has to last under which subnets are given, in seconds; the controller manager's own
+/// default.
+const LASTS: u32 = 15;
+
+/// Whether who leads as controller manager has the lease of its usual name, and leaves it to another for as
+/// long as that one says.
+#[must_use]
+pub fn leads_by_lease(config: &MachineConfig) -> bool {
+    config.controller_manager().extra_args.iter().all(|arg| {
+        let long = |value: &str| {
+            let seconds = value.strip_suffix('s').and_then(|n| n.parse().ok());
+            seconds.is_some_and(|seconds: u32| seconds >= LASTS)
+        };
+        match arg.name.as_str() {
+            "leader-elect" => arg.value == "true",
+            "leader-elect-lease-duration" => long(&arg.value),
+            name => !name.starts_with("leader-elect-resource-"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +79,24 @@ mod tests {
         let config = machine_config::read(text.as_bytes()).unwrap().config;
         let cidrs = next_pod_cidrs(&config, &[])?;
         Some(cidrs.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_lease_counts_where_it_is_the_one_that_is_taken() {
+        for (name, value, counts) in [
+            ("v", "2", true),
+            ("leader-elect", "false", false),
+            ("leader-elect-lease-duration", "120s", true),
+            ("leader-elect-lease-duration", "10s", false),
+            ("leader-elect-lease-duration", "1m", false),
+            ("leader-elect-retry-period", "1s", true),
+            ("leader-elect-resource-name", "other", false),
+        ] {
+            let args = format!("[{{name: {name}, value: \"{value}\"}}]");
+            let text = format!("{DOCUMENT}  controllerManager: {{extraArgs: {args}}}\n");
+            let config = machine_config::read(text.as_bytes()).unwrap().config;
+            assert_eq!(leads_by_lease(&config), counts, "{name} {value}");
+        }
     }
 
     #[test]

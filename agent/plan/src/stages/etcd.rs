@@ -292,9 +292,10 @@ fn in_turn(look: &Look<'_>, own: Option<&Member>, actions: Vec<Action>) -> Verdi
     match turn::before(look, Purpose::RestartEtcd, None, NOT_RESTARTED) {
         Ok(first) => Verdict::act([first, actions].concat()),
         Err(_) if own.is_some_and(|own| lost(look, own)) => Verdict::act(actions),
-        Err(Verdict::Blocked { .. }) if own.is_some_and(|own| !own.answers()) => {
-            Verdict::act(actions)
-        }
+        // Another has it, which is what a person could do something about.
+        Err(Verdict::Blocked {
+            next_step: Some(_), ..
+        }) if own.is_some_and(|own| !own.answers()) => Verdict::act(actions),
         Err(other) => other,
     }
 }

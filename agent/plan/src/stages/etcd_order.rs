@@ -54,7 +54,7 @@ fn recover(look: &Look<'_>, order: &EtcdOrder, source: &Source) -> Verdict {
 /// Out of the list first, while the others can say whether they outlive it.
 fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
     let (observed, desired) = (look.observed, look.desired);
-    let data = &observed.etcd_data;
+    let (data, kept, gone) = (&observed.etcd_data, &observed.membership, Probe::Absent);
     let members = match &observed.members {
         Probe::Seen(members) => members,
         // After a reboot this machine's own vote may be the one that the others lack to let it go.
@@ -66,7 +66,7 @@ fn leave(look: &Look<'_>, order: &EtcdOrder) -> Verdict {
         }
         // Its data was set aside, and who it was with it; and a new cluster is to begin here, of which
         // nobody knows yet. What is left is to say that it is done.
-        Probe::Absent if (data, &observed.membership) == (&Probe::Absent, &Probe::Absent) => {
+        Probe::Absent if observed.bootstrap_ordered && (data, kept) == (&gone, &Probe::Absent) => {
             return put_aside(look, order);
         }
         Probe::Absent => return Verdict::wait("leaves etcd when a member with a vote is known"),

@@ -185,6 +185,11 @@ fn a_machine_that_leaves_asks_the_others_and_stays_out() {
         said(&gone),
         "set etcd's data aside (leave-7), finish leave-7"
     );
+    let silent = Observed {
+        bootstrap_ordered: false,
+        ..gone
+    };
+    assert!(said(&silent).starts_with("leaves etcd when a member with a vote is known"));
     seen.members = Probe::Unreadable("no quorum".to_owned());
     assert!(said(&seen).starts_with("leaves etcd when a member with a vote answers: no quorum"));
     // After a power cut: of two voters the other cannot let it go alone.

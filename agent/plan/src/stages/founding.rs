@@ -12,10 +12,19 @@ use crate::verdict::Verdict;
 /// that are known to come. Without them it goes on, and they get their subnets from it.
 const COMING: i64 = 15;
 
+/// For how long it waits whether any come: others look four times a second. The API server is not ready
+/// sooner by much.
+const MOMENT: i64 = 3;
+
+/// For how long after the order to bootstrap it waits for this machine's own node. kubelet tries to register
+/// it every 7 s, and an API server can be ready before.
+const OWN: i64 = 60;
+
 /// Subnets for nodes that have none, this machine's first; none where that is the controller manager's
 /// business. Only the machine that founds the cluster gives them, and only until it starts its
 /// controller manager, which keeps what nodes have when it begins. That no other leads meanwhile is seen to
-/// where they are given.
+/// where they are given; where nobody leads by a lease, only the first node is given one, as long as no
+/// other machine can have a controller manager.
 pub(super) fn gives(look: &Look<'_>, node: &NodeSeen) -> Vec<(String, Vec<IpNet>)> {
     let Some(peers) = peers(look, node) else {
         return Vec::new();
@@ -25,8 +34,12 @@ pub(super) fn gives(look: &Look<'_>, node: &NodeSeen) -> Vec<(String, Vec<IpNet>
         .flat_map(|peer| peer.pod_cidrs.clone())
         .collect();
     taken.extend(&node.pod_cidrs);
-    let own = Some(&look.desired.hostname).filter(|_| node.pod_cidrs.is_empty());
-    let others = peers.iter().filter(|peer| peer.pod_cidrs.is_empty());
+    let by_lease = look.desired.leads_by_lease();
+    let own = node.pod_cidrs.is_empty() && (by_lease || first(look, peers));
+    let own = Some(&look.desired.hostname).filter(|_| own);
+    let others = peers
+        .iter()
+        .filter(|peer| by_lease && peer.pod_cidrs.is_empty());
     let mut given = Vec::new();
     for name in own.into_iter().chain(others.map(|peer| &peer.name)) {
         let Some(next) = look.desired.next_pod_cidrs(&taken) else {
@@ -40,9 +53,18 @@ pub(super) fn gives(look: &Look<'_>, node: &NodeSeen) -> Vec<(String, Vec<IpNet>
 
 /// Why the controller manager is not started yet; none where it may be.
 pub(super) fn waits(look: &Look<'_>) -> Option<Verdict> {
-    let node = look.observed.node.seen()?;
-    let peers = peers(look, node).filter(|_| is_young(look, node))?;
+    let observed = look.observed;
     look.desired.next_pod_cidrs(&[])?;
+    look.desired.cni(&[])?;
+    let waited = look.now - observed.bootstrap_since;
+    if observed.bootstrap_ordered && observed.node == Probe::Absent && (0..OWN).contains(&waited) {
+        return Some(Verdict::wait(
+            "this machine's node gets its pod subnets first",
+        ));
+    }
+    let node = observed.node.seen()?;
+    let young = is_young(look, node) && look.desired.leads_by_lease();
+    let peers = peers(look, node).filter(|_| young)?;
     let own = &look.desired.etcd_peer_url;
     let members = look.observed.members.seen().into_iter().flatten();
     let mut others = members.filter(|member| !member.peer_urls.contains(own));
@@ -56,9 +78,15 @@ pub(super) fn waits(look: &Look<'_>) -> Option<Verdict> {
     };
     let coming = others.find(|member| !is_node(member)).map(Member::shown);
     let without = peers.iter().find(|peer| peer.pod_cidrs.is_empty());
-    let who = coming.or(without.map(|peer| peer.name.as_str()))?;
+    let who = coming.or(without.map(|peer| peer.name.as_str()));
+    let soon = look.now - node.registered < MOMENT;
+    let whom = match who {
+        Some(who) => format!("for that of {who}"),
+        None if soon => "a moment for any".to_owned(),
+        None => return None,
+    };
     Some(Verdict::wait(format!(
-        "nodes that come now get their pod subnets first: waits for that of {who}"
+        "nodes that come now get their pod subnets first: waits {whom}"
     )))
 }
 
@@ -72,6 +100,15 @@ fn peers<'a>(look: &Look<'a>, node: &NodeSeen) -> Option<&'a [PeerSeen]> {
     });
     let peers = observed.peers.seen().filter(|_| founds && !manager)?;
     desired.cni(&[]).map(|_| peers.as_slice())
+}
+
+/// Whether nobody else can have given a node its subnets: without a vote in etcd nobody has a controller
+/// manager.
+fn first(look: &Look<'_>, peers: &[PeerSeen]) -> bool {
+    let voters = |members: &Vec<Member>| members.iter().filter(|m| !m.learner).count();
+    let members = look.observed.members.seen();
+    peers.iter().all(|peer| peer.pod_cidrs.is_empty())
+        && (peers.is_empty() || members.is_some_and(|all| voters(all) == 1))
 }
 
 /// A clock that was set back does not make it so.

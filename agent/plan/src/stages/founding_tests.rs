@@ -1,5 +1,5 @@
 use super::super::etcd::tests::said;
-use super::super::tests::{NOW, desired, fresh, peer, settle};
+use super::super::tests::{DOCUMENT, NOW, desired, desired_of, fresh, peer, settle};
 use crate::action::Action;
 use crate::desired::Desired;
 use crate::membership::{Member, MemberId};
@@ -28,6 +28,13 @@ fn founding(desired: &Desired) -> Observed {
         }),
         ..observed
     }
+}
+
+/// Of a document that turns this of the controller manager off.
+fn desired_without(argument: &str) -> Desired {
+    let args = format!("{{extraArgs: [{{name: {argument}, value: \"false\"}}]}}");
+    let words = format!("cluster:\n  controllerManager: {args}\n");
+    desired_of(&DOCUMENT.replacen("cluster:\n", &words, 1))
 }
 
 fn given(desired: &Desired, observed: &Observed) -> Vec<String> {
@@ -105,6 +112,43 @@ fn the_founder_gives_subnets_until_its_controller_manager_does() {
 }
 
 #[test]
+fn where_no_lease_is_held_only_the_first_node_is_given_one() {
+    let desired = desired_without("leader-elect");
+    let own = &desired.hostname;
+    let mut observed = founding(&desired);
+    let first = [format!("{own} 10.244.0.0/24")];
+    observed.peers = Probe::Seen(vec![without("cp2", "10.0.2.16")]);
+    for (voters, expected) in [(1, &first[..]), (2, &[])] {
+        let member = |id| member(id, &format!("10.0.2.{id}"));
+        observed.members = Probe::Seen((1..=voters).map(member).collect());
+        assert_eq!(given(&desired, &observed), expected);
+        let verdict = verdict(Stage::Controllers, &desired, &observed, NOW).unwrap();
+        assert!(said(&verdict).starts_with("write"), "{verdict:?}");
+    }
+}
+
+#[test]
+fn the_controller_manager_waits_for_the_first_node() {
+    let desired = desired();
+    let observed = Observed {
+        node: Probe::Absent,
+        bootstrap_since: NOW - 10,
+        ..founding(&desired)
+    };
+    let says = |observed: &Observed, now| {
+        said(&verdict(Stage::Controllers, &desired, observed, now).unwrap())
+    };
+    assert!(says(&observed, NOW).contains("this machine's node gets its pod subnets first"));
+    // Not for ever, and not in a later boot.
+    assert!(says(&observed, NOW + 60).starts_with("write"));
+    let done = Observed {
+        bootstrap_ordered: false,
+        ..observed
+    };
+    assert!(says(&done, NOW).starts_with("write"));
+}
+
+#[test]
 fn the_controller_manager_waits_a_moment_for_nodes_that_come() {
     let desired = desired();
     let mut observed = founding(&desired);
@@ -119,6 +163,7 @@ fn the_controller_manager_waits_a_moment_for_nodes_that_come() {
     let waits = "nodes that come now get their pod subnets first: waits for that of cp2";
     observed.members = Probe::Seen(vec![alone.clone()]);
     assert!(says(&observed, NOW).starts_with("write"), "nobody comes");
+    assert!(says(&observed, NOW - 1).contains("waits a moment for any"));
     // A member that is no node yet, or one without a subnet.
     observed.members = Probe::Seen(vec![alone, member(2, "10.0.2.16")]);
     assert!(says(&observed, NOW).contains(waits));

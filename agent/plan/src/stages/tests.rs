@@ -7,7 +7,7 @@ use super::*;
 use crate::facts::HostFacts;
 use crate::observed::{FileSeen, LeafSeen, NodeSeen, PeerSeen, Probe, Retire, UnitSeen};
 
-const DOCUMENT: &str =
+pub(super) const DOCUMENT: &str =
     include_str!("../../../config/tests/documents/accepted/controlplane-with-secrets.yaml");
 pub(super) const NOW: i64 = 1_800_000_000;
 
@@ -25,7 +25,7 @@ fn with_etcd_as_a_unit() -> Desired {
     desired_of(&DOCUMENT.replacen("cluster:\n", words, 1))
 }
 
-fn desired_of(document: &str) -> Desired {
+pub(super) fn desired_of(document: &str) -> Desired {
     let bundle = machine_config::read(document.as_bytes()).unwrap();
     let node_ip: IpAddr = "10.0.2.15".parse().unwrap();
     let facts = HostFacts::at(node_ip);

@@ -94,8 +94,8 @@ fn has_pods(look: &Look<'_>) -> bool {
 }
 
 /// Whether there is a cluster that this machine's member of etcd is about to join, however many are before
-/// it: its node can be there when its turn comes. Where a person has to decide first, it may be another's
-/// name that it would register by.
+/// it: its node can be there when its turn comes. Not where a person has to decide first, or where a
+/// node of its name is another machine's: its kubelet would write over that.
 fn joins(look: &Look<'_>) -> bool {
     let person = |verdict| {
         matches!(
@@ -106,8 +106,12 @@ fn joins(look: &Look<'_>) -> bool {
             }
         )
     };
-    let stacked = look.desired.etcd.is_some();
-    stacked && look.observed.members.seen().is_some() && !person(etcd::plan(look))
+    let strange = look.observed.node.seen().is_some_and(|node| {
+        let known = &node.known_by.addresses;
+        !known.is_empty() && look.observed.addresses.iter().all(|ip| !known.contains(ip))
+    });
+    let stacked = look.desired.etcd.is_some() && look.observed.members.seen().is_some();
+    stacked && !strange && !person(etcd::plan(look))
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had

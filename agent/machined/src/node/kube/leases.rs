@@ -10,7 +10,7 @@ const NAMESPACE: &str = "kube-system";
 pub const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
 /// For how long one counts that is not renewed, in seconds; the controllers' own.
-const LASTS: u32 = 15;
+pub const LASTS: u64 = 15;
 
 /// Takes a lease that nobody has, in this machine's name. One that was another's is not waited for.
 ///
@@ -21,7 +21,7 @@ pub async fn take(client: &Client, name: &str, hostname: &str) -> Result<(), Str
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
     let now = now.to_string();
     let spec = json!({
-        "holderIdentity": format!("{hostname}_machined"),
+        "holderIdentity": holder(hostname),
         "leaseDurationSeconds": LASTS,
         "acquireTime": now,
         "renewTime": now,
@@ -62,11 +62,24 @@ async fn made(client: &Client, lease: &Value) -> Result<(), Error> {
     }
 }
 
-/// Lets others take a lease at once that this machine holds.
+/// As whom this machine's agent takes a lease.
+pub fn holder(hostname: &str) -> String {
+    format!("{hostname}_machined")
+}
+
+fn holder_of(lease: &Value) -> Option<&str> {
+    lease.pointer("/spec/holderIdentity")?.as_str()
+}
+
+/// Lets others take a lease at once, if this is who holds it.
 ///
 /// # Errors
 /// The API did not answer, or refused.
-pub async fn give_up(client: &Client, name: &str, hostname: &str) -> Result<(), Error> {
+pub async fn give_up(
+    client: &Client,
+    name: &str,
+    holds: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
     let path = format!("{LEASES}/{name}");
     let lease = match client.get::<Value>(&path).await {
         Ok(lease) => lease,
@@ -74,7 +87,7 @@ pub async fn give_up(client: &Client, name: &str, hostname: &str) -> Result<(), 
         Err(Error::Refused { code: 404, .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let Some(patch) = given_up(&lease, hostname) else {
+    let Some(patch) = given_up(&lease, holds) else {
         return Ok(());
     };
     match client.patch(&path, Patch::Merge, &patch).await {
@@ -84,12 +97,9 @@ pub async fn give_up(client: &Client, name: &str, hostname: &str) -> Result<(), 
     }
 }
 
-/// What gives a lease up that this machine holds, and no later one: whoever wants one without a holder
-/// takes it at once.
-fn given_up(lease: &Value, hostname: &str) -> Option<Value> {
-    let holder = lease.pointer("/spec/holderIdentity")?.as_str()?;
-    // The name, and what tells one process from the next.
-    holder.strip_prefix(hostname)?.strip_prefix('_')?;
+/// What gives a lease up, and no later one: whoever wants one without a holder takes it at once.
+fn given_up(lease: &Value, holds: impl Fn(&str) -> bool) -> Option<Value> {
+    holder_of(lease).filter(|holder| holds(holder))?;
     let version = lease.pointer("/metadata/resourceVersion")?;
     Some(json!({
         "metadata": { "resourceVersion": version },

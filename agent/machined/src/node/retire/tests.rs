@@ -7,6 +7,14 @@ use serde_json::json;
 use super::*;
 use crate::testing::api_server::ApiServer;
 
+#[test]
+fn a_lease_is_this_machines_by_its_whole_name() {
+    assert!(is_of("cp1_b2f0", "cp1"));
+    for other in ["cp2_b2f0", "cp10_b2f0", "cp1", ""] {
+        assert!(!is_of(other, "cp1"), "{other}");
+    }
+}
+
 #[tokio::test]
 async fn who_listens_is_told_from_who_does_not() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
