@@ -124,7 +124,7 @@ impl Reconciler {
             let (plan, observed, desired) = self.look(&entry, secrets, &mut known).await;
             let took = processor().saturating_sub(processor_before);
             let whole = begun.elapsed();
-            let outcomes = self.act(&entry, &plan).await;
+            let outcomes = self.act(&entry, &plan, &before).await;
             let stages = stages(&plan, &outcomes);
             self.tell(&before, &stages);
             let settled = plan.settled();
@@ -231,24 +231,34 @@ impl Reconciler {
 
     // Stages that act do not depend on each other (a stage is held until its
     // needs are settled), so they act at once; within a stage order matters.
-    async fn act(&self, entry: &Entry, plan: &Plan) -> Vec<Outcome> {
+    async fn act(&self, entry: &Entry, plan: &Plan, before: &[StageStatus]) -> Vec<Outcome> {
         let acting = plan
             .stages
             .iter()
             .filter_map(|(stage, verdict)| match verdict {
-                Verdict::Act { actions } => Some(self.act_stage(entry, *stage, actions)),
+                Verdict::Act { actions } => Some(self.act_stage(entry, *stage, actions, before)),
                 _ => None,
             });
         join_all(acting).await
     }
 
-    async fn act_stage(&self, entry: &Entry, stage: Stage, actions: &[Action]) -> Outcome {
+    async fn act_stage(
+        &self,
+        entry: &Entry,
+        stage: Stage,
+        actions: &[Action],
+        before: &[StageStatus],
+    ) -> Outcome {
         let mut changed = false;
         for action in actions {
             if let Err(e) = self.node.execute(entry, action).await {
                 let failure = e.to_string();
-                self.board
-                    .emit("action", action.object(), format!("{action}: {failure}"));
+                // What fails again as it did is no news.
+                let same = |s: &StageStatus| s.name == stage.word() && s.message == failure;
+                if !before.iter().any(|s| same(s) && s.verdict == "failed") {
+                    self.board
+                        .emit("action", action.object(), format!("{action}: {failure}"));
+                }
                 return Outcome {
                     stage,
                     changed,

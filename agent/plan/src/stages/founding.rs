@@ -14,7 +14,7 @@ const COMING: i64 = 15;
 
 /// For how long it waits whether any come: others look four times a second. The API server is not ready
 /// sooner by much.
-const MOMENT: i64 = 3;
+const MOMENT: i64 = 2;
 
 /// For how long after the order to bootstrap it waits for this machine's own node. kubelet tries to register
 /// it every 7 s, and an API server can be ready before.

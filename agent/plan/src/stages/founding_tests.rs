@@ -163,7 +163,7 @@ fn the_controller_manager_waits_a_moment_for_nodes_that_come() {
     let waits = "nodes that come now get their pod subnets first: waits for that of cp2";
     observed.members = Probe::Seen(vec![alone.clone()]);
     assert!(says(&observed, NOW).starts_with("write"), "nobody comes");
-    assert!(says(&observed, NOW - 1).contains("waits a moment for any"));
+    assert!(says(&observed, NOW - 2).contains("waits a moment for any"));
     // A member that is no node yet, or one without a subnet.
     observed.members = Probe::Seen(vec![alone, member(2, "10.0.2.16")]);
     assert!(says(&observed, NOW).contains(waits));

@@ -94,8 +94,9 @@ fn has_pods(look: &Look<'_>) -> bool {
 }
 
 /// Whether there is a cluster that this machine's member of etcd is about to join, however many are before
-/// it: its node can be there when its turn comes. Not where a person has to decide first, or where a
-/// node of its name is another machine's: its kubelet would write over that.
+/// it: its node can be there when its turn comes. Not before the load balancer leads to the others, for what
+/// asks there too early is tried again after seconds; nor where a person has to decide first, or where
+/// a node of its name is another machine's: its kubelet would write over that.
 fn joins(look: &Look<'_>) -> bool {
     let person = |verdict| {
         matches!(
@@ -110,8 +111,12 @@ fn joins(look: &Look<'_>) -> bool {
         let known = &node.known_by.addresses;
         !known.is_empty() && look.observed.addresses.iter().all(|ip| !known.contains(ip))
     });
+    let own = look.observed.node_ip.seen();
+    let known = look.desired.control_planes.iter().any(|ip| Some(ip) != own);
+    let leads = look.desired.load_balancer.as_ref();
+    let leads = leads.is_none_or(|unit| known && told(look, unit));
     let stacked = look.desired.etcd.is_some() && look.observed.members.seen().is_some();
-    stacked && !strange && !person(etcd::plan(look))
+    stacked && leads && !strange && !person(etcd::plan(look))
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had
