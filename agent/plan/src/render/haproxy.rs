@@ -84,7 +84,9 @@ fn servers(config: &MachineConfig, facts: &HostFacts, joins: bool) -> Vec<String
 /// The checks see what a client sees: TLS by the cluster's authority, and `/readyz`. Who refuses
 /// strangers there (401, 403) serves. A server that is not ready any more gets no new connections; those
 /// that exist are its own to end. One that is gone without a word is noticed by the kernel: data that
-/// is not acknowledged for 10 s, or three probes of an idle connection.
+/// is not acknowledged for 10 s, or three probes of an idle connection. One that refuses a connection is
+/// left at once, for the next check a second later to find again: without that the same connection is tried
+/// there again, after a second each time.
 fn text(servers: &[String]) -> String {
     let mut text = format!(
         "global
@@ -118,7 +120,8 @@ backend kube-apiserver
     http-check send meth GET uri /readyz ver HTTP/1.1 hdr host kubernetes
     http-check expect rstatus ^(200|401|403)$
     default-server check check-ssl check-sni kubernetes check-alpn http/1.1 verify required \
-verifyhost kubernetes ca-file {PKI}/ca.crt inter 3s fastinter 1s downinter 1s fall 2 rise 1 tcp-ut 10s
+verifyhost kubernetes ca-file {PKI}/ca.crt inter 3s fastinter 1s downinter 1s fall 2 rise 1 tcp-ut 10s \
+observe layer4 error-limit 1 on-error mark-down
 "
     );
     for server in servers {
