@@ -44,7 +44,7 @@ pub fn api_url(config: &MachineConfig) -> String {
 fn servers(config: &MachineConfig, facts: &HostFacts, joins: bool) -> Vec<String> {
     let control_planes = &facts.control_planes;
     let own = config.role().is_control_plane().then_some(facts.node_ip);
-    let others_first = joins && control_planes.iter().any(|ip| *ip != facts.node_ip);
+    let others_first = joins && control_planes.iter().any(|ip| Some(*ip) != own);
     let (own_last, other_last) = match (own, others_first) {
         (Some(_), false) => ("", " backup"),
         (Some(_), true) => (" backup", ""),
@@ -70,8 +70,13 @@ fn servers(config: &MachineConfig, facts: &HostFacts, joins: bool) -> Vec<String
         };
         servers.push(format!("endpoint {endpoint}{lookup}{backup}"));
     }
+    // Whoever begins a cluster serves some time before it calls itself ready.
+    let other = control_planes.iter().find(|ip| Some(**ip) != own);
     let last = match own {
-        Some(ip) => SocketAddr::new(ip, API_PORT).to_string(),
+        Some(ip) => {
+            let ip = other.filter(|_| others_first).unwrap_or(&ip);
+            SocketAddr::new(*ip, API_PORT).to_string()
+        }
         None => match endpoint.ip() {
             Some(_) => endpoint.to_string(),
             None => format!("{endpoint} init-addr none resolvers system"),
