@@ -168,7 +168,6 @@ impl Desired {
             false => taken("/etcd.yaml"),
         };
         let api_server = taken("/kube-apiserver.yaml");
-        let joins = member && joined.is_none_or(|joined| !joined.voter);
         let marks = render::node_marks(config);
         let taint =
             |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
@@ -188,7 +187,7 @@ impl Desired {
                 let files = render::containerd(config);
                 Unit::new("containerd.service", "/etc/containerd/", files)
             }),
-            load_balancer: render::haproxy(config, facts, joins)
+            load_balancer: render::haproxy(config, facts)
                 .map(|files| Unit::new(LOAD_BALANCER, "/etc/haproxy/", files)),
             virtual_ip: render::keepalived(config, facts)
                 .map(|files| Unit::new(VIRTUAL_IP, "/etc/keepalived/", files)),
