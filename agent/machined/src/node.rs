@@ -203,8 +203,9 @@ impl Node {
         };
         // What is no node has nobody to ask about nodes.
         let nodes = role.has_node();
-        let node = if_so(nodes, self.kube.node(&access, &desired.hostname));
-        let peers = if_so(nodes, self.kube.peers(&access, &desired.hostname));
+        let (kube, at) = self.reach(entry);
+        let node = if_so(nodes, kube.node(&at, &desired.hostname));
+        let peers = if_so(nodes, kube.peers(&at, &desired.hostname));
         let (serving, serving_told) = self.kube.serving();
         let routes = limited(routes::look());
         let machines = if_so(unknown || ordered, etcd::listens(&desired.etcd_machines));
@@ -330,9 +331,8 @@ impl Node {
                 labels,
                 taints,
             } => {
-                self.kube
-                    .mark(&self.access(entry), name, labels, taints)
-                    .await
+                let (kube, at) = self.reach(entry);
+                kube.mark(&at, name, labels, taints).await
             }
             Action::AssignPodCidrs { name, cidrs } => {
                 let by = entry.bundle.config.hostname().as_str();
@@ -345,8 +345,8 @@ impl Node {
             }
             Action::SetRoutes { add, remove } => routes::set(add, remove).await,
             Action::UncordonNode { name } => {
-                let client = self.kube.client(&self.access(entry));
-                drain::uncordon(client, name).await
+                let (kube, at) = self.reach(entry);
+                drain::uncordon(kube.client(&at), name).await
             }
             Action::JoinEtcd { .. }
             | Action::PromoteMember { .. }

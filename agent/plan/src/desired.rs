@@ -168,6 +168,7 @@ impl Desired {
             false => taken("/etcd.yaml"),
         };
         let api_server = taken("/kube-apiserver.yaml");
+        let joins = member && joined.is_none_or(|joined| !joined.voter);
         let marks = render::node_marks(config);
         let taint =
             |t: &machine_config::Taint| (t.key.clone(), t.value.clone(), t.effect.to_string());
@@ -187,7 +188,7 @@ impl Desired {
                 let files = render::containerd(config);
                 Unit::new("containerd.service", "/etc/containerd/", files)
             }),
-            load_balancer: render::haproxy(config, facts)
+            load_balancer: render::haproxy(config, facts, joins)
                 .map(|files| Unit::new(LOAD_BALANCER, "/etc/haproxy/", files)),
             virtual_ip: render::keepalived(config, facts)
                 .map(|files| Unit::new(VIRTUAL_IP, "/etc/keepalived/", files)),

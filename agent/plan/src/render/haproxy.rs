@@ -13,11 +13,16 @@ const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 /// Where it listens, on loopback alone.
 pub const LOAD_BALANCER_PORT: u16 = 7445;
 
-/// haproxy's configuration, where the node is to have one. Connections that exist outlive a change of
+/// haproxy's configuration, where the node is to have one. `joins`: this machine's member of etcd has no vote
+/// yet, and so no API server beside it. Connections that exist outlive a change of
 /// this file.
 #[must_use]
-pub fn haproxy(config: &MachineConfig, facts: &HostFacts) -> Option<Vec<RenderedFile>> {
-    let file = || RenderedFile::public(CONFIG, text(&servers(config, facts)));
+pub fn haproxy(
+    config: &MachineConfig,
+    facts: &HostFacts,
+    joins: bool,
+) -> Option<Vec<RenderedFile>> {
+    let file = || RenderedFile::public(CONFIG, text(&servers(config, facts, joins)));
     let wanted = config.node_load_balancer() && config.role().has_node();
     wanted.then(|| vec![file()])
 }
@@ -32,21 +37,27 @@ pub fn api_url(config: &MachineConfig) -> String {
 }
 
 /// A worker asks all alike, and where the endpoint leads while it knows no other. A control plane
-/// keeps to its own API server, and asks the others while that is not ready. The last of the list is
+/// keeps to its own API server, and asks the others while that is not ready; as long as it has none, a
+/// server that is up until it was checked twice would only cost time. The last of the list is
 /// asked without being checked, when no other is left: one that is too slow to be called ready may still
 /// answer.
-fn servers(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
+fn servers(config: &MachineConfig, facts: &HostFacts, joins: bool) -> Vec<String> {
     let control_planes = &facts.control_planes;
     let own = config.role().is_control_plane().then_some(facts.node_ip);
+    let others_first = joins && control_planes.iter().any(|ip| Some(*ip) != own);
+    let (own_last, other_last) = match (own, others_first) {
+        (Some(_), false) => ("", " backup"),
+        (Some(_), true) => (" backup", ""),
+        (None, _) => ("", ""),
+    };
     let mut servers: Vec<String> = own
         .iter()
-        .map(|ip| format!("self {}", SocketAddr::new(*ip, API_PORT)))
+        .map(|ip| format!("self {}{own_last}", SocketAddr::new(*ip, API_PORT)))
         .collect();
     for ip in control_planes.iter().filter(|ip| Some(**ip) != own) {
         let name = ip.to_string().replace([':', '.'], "-");
-        let backup = if own.is_some() { " backup" } else { "" };
         let at = SocketAddr::new(*ip, API_PORT);
-        servers.push(format!("cp-{name} {at}{backup}"));
+        servers.push(format!("cp-{name} {at}{other_last}"));
     }
     let endpoint = config.control_plane_endpoint();
     let known = |ip: IpAddr| endpoint.port() == API_PORT && control_planes.contains(&ip);
@@ -59,8 +70,13 @@ fn servers(config: &MachineConfig, facts: &HostFacts) -> Vec<String> {
         };
         servers.push(format!("endpoint {endpoint}{lookup}{backup}"));
     }
+    // Whoever begins a cluster serves some time before it calls itself ready.
+    let other = control_planes.iter().find(|ip| Some(**ip) != own);
     let last = match own {
-        Some(ip) => SocketAddr::new(ip, API_PORT).to_string(),
+        Some(ip) => {
+            let ip = other.filter(|_| others_first).unwrap_or(&ip);
+            SocketAddr::new(*ip, API_PORT).to_string()
+        }
         None => match endpoint.ip() {
             Some(_) => endpoint.to_string(),
             None => format!("{endpoint} init-addr none resolvers system"),

@@ -40,10 +40,16 @@ pub(super) fn plan(look: &Look<'_>) -> Verdict {
 /// All that the cluster knows, sorted; `None` where nothing new can be said. A list is taken as a whole:
 /// a machine is a control plane until its node is deleted, however long it is silent. One that joins
 /// is a member of etcd before it is a node: the holder of the virtual IP has to speak to it before its
-/// API server is ready, or both would hold the address for a moment.
+/// API server is ready, or both would hold the address for a moment. And who joins knows the members
+/// before there is an API server to ask: its kubelet reaches the cluster through theirs.
 fn control_planes(look: &Look<'_>) -> Option<Vec<IpAddr>> {
-    let Probe::Seen(peers) = &look.observed.peers else {
-        return None;
+    let members = look.observed.members.seen();
+    let (peers, known) = match &look.observed.peers {
+        Probe::Seen(peers) => (peers.as_slice(), &[][..]),
+        _ if members.is_some() && look.desired.role == Role::ControlPlane => {
+            (&[][..], look.desired.control_planes.as_slice())
+        }
+        _ => return None,
     };
     let own = *look.observed.node_ip.seen()?;
     let here = (look.desired.role == Role::ControlPlane).then_some(own);
@@ -52,10 +58,10 @@ fn control_planes(look: &Look<'_>) -> Option<Vec<IpAddr>> {
         peer.addresses.iter().find(same).copied()
     };
     let others = peers.iter().filter(|p| p.control_plane).filter_map(address);
-    let members = look.observed.members.seen().into_iter().flatten();
-    let members = members.filter_map(Member::address);
+    let members = members.into_iter().flatten().filter_map(Member::address);
     let members = members.filter(|ip| ip.is_ipv4() == own.is_ipv4());
-    let all: BTreeSet<IpAddr> = others.chain(here).chain(members).collect();
+    let all = others.chain(here).chain(members);
+    let all: BTreeSet<IpAddr> = all.chain(known.iter().copied()).collect();
     (!all.is_empty()).then(|| all.into_iter().collect())
 }
 

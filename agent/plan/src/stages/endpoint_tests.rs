@@ -6,7 +6,8 @@ use std::time::UNIX_EPOCH;
 use crate::action::Action;
 use crate::desired::{Desired, LOAD_BALANCER, VIRTUAL_IP};
 use crate::facts::HostFacts;
-use crate::membership::{Member, MemberId};
+use crate::files::Content;
+use crate::membership::{Member, MemberId, Membership};
 use crate::observed::{FileSeen, Observed, PeerSeen, Probe, UnitSeen};
 use crate::stages::{Stage, verdict};
 use crate::verdict::Verdict;
@@ -19,6 +20,11 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn desired(virtual_ip: bool, control_planes: &[&str]) -> Desired {
+    desired_as(virtual_ip, control_planes, None)
+}
+
+/// The same of a member of etcd that has its vote, or not yet.
+fn desired_as(virtual_ip: bool, control_planes: &[&str], voter: Option<bool>) -> Desired {
     let words = "cluster:\n  virtualIP:\n    address: 10.0.2.100\n    routerID: 7\n";
     let mut document = DOCUMENT.to_owned();
     if virtual_ip {
@@ -31,7 +37,9 @@ fn desired(virtual_ip: bool, control_planes: &[&str]) -> Desired {
         ..HostFacts::at(ip("10.0.2.15"))
     };
     let secrets = bundle.secrets.unwrap();
-    Desired::new(&bundle.config, &secrets, &facts, Some(UNIX_EPOCH), None)
+    let joined = voter.map(|voter| Membership::of(&[], MemberId(7), "own", voter));
+    let expires = Some(UNIX_EPOCH);
+    Desired::new(&bundle.config, &secrets, &facts, expires, joined.as_ref())
 }
 
 /// Units of these inputs, running, with their files there.
@@ -106,11 +114,49 @@ fn control_planes_are_remembered_as_the_cluster_lists_them() {
     observed.members = Probe::Seen(vec![joining]);
     let told = words(&judged(&desired, &observed));
     assert_eq!(told, [format!("{all}, 10.0.2.18")]);
-    // Nobody to ask is no news.
+    // Nobody to ask is no news, but of the members: who is known stays so.
     for silent in [Probe::Absent, Probe::Unreadable("away".to_owned())] {
         observed.peers = silent;
-        assert_eq!(judged(&desired, &observed), Verdict::Settled);
+        let told = words(&judged(&desired, &observed));
+        assert_eq!(told, ["remember control planes 10.0.2.15, 10.0.2.18"]);
+        let nobody = Observed {
+            members: Probe::Absent,
+            ..observed.clone()
+        };
+        assert_eq!(judged(&desired, &nobody), Verdict::Settled);
     }
+}
+
+#[test]
+fn who_joins_asks_the_others_first() {
+    let others = ["10.0.2.15", "10.0.2.16"];
+    let servers = |joined: Option<bool>, known: &[&str]| {
+        let desired = desired_as(true, known, joined);
+        let unit = desired.load_balancer.unwrap();
+        let Content::Plain(text) = &unit.files[0].content else {
+            panic!("no secret")
+        };
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("    server "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = [
+        "self 10.0.2.15:6443",
+        "cp-10-0-2-16 10.0.2.16:6443 backup",
+        "last 10.0.2.15:6443 no-check backup",
+    ];
+    let joins = [
+        "self 10.0.2.15:6443 backup",
+        "cp-10-0-2-16 10.0.2.16:6443",
+        "last 10.0.2.16:6443 no-check backup",
+    ];
+    assert_eq!(servers(Some(true), &others), first);
+    for learner in [None, Some(false)] {
+        assert_eq!(servers(learner, &others), joins);
+    }
+    // The first knows nobody else.
+    assert_eq!(servers(None, &others[..1]), [first[0], first[2]]);
 }
 
 #[test]

@@ -3,8 +3,9 @@ use crate::desired::{Desired, Unit};
 use crate::facts::HostFacts;
 use crate::files::RenderedFile;
 use crate::membership::{Member, MemberId, Membership};
-use crate::observed::{FileSeen, Observed, Restored, UnitSeen};
+use crate::observed::{FileSeen, NodeSeen, Observed, Restored, UnitSeen};
 use crate::order::{EtcdOrder, EtcdVerb, Source};
+use crate::stages::etcd::tests::members;
 use crate::stages::{Stage, verdict};
 use crate::turn::{Purpose, Turn, TurnSeen};
 
@@ -453,5 +454,23 @@ fn kubelet_runs_once_etcd_was_begun_in_either_form() {
         observed.files.insert(file.path, Probe::Absent);
         let waits = Verdict::wait("there is no pod of the control plane to run yet");
         assert_eq!(kubelet(&observed), waits);
+
+        // Before that where others wait to be joined, and nobody has to decide whose the name is.
+        observed.etcd_data = Probe::Absent;
+        for (row, runs) in [("b cp2 b l100", true), ("b own b 100", false)] {
+            observed.members = Probe::Seen(members(&["c cp3 c 100", row]));
+            let acts = matches!(kubelet(&observed), Verdict::Act { .. });
+            assert_eq!(acts, runs, "{row}");
+        }
+        // Nor where a node of this name is at another machine's address.
+        observed.members = Probe::Seen(members(&["c cp3 c 100"]));
+        observed.addresses = vec!["192.0.2.9".parse().unwrap()];
+        for (at, runs) in [("192.0.2.9", true), ("192.0.2.8", false)] {
+            let mut node = NodeSeen::default();
+            node.known_by.addresses.insert(at.parse().unwrap());
+            observed.node = Probe::Seen(node);
+            let acts = matches!(kubelet(&observed), Verdict::Act { .. });
+            assert_eq!(acts, runs, "{at}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use machine_config::Role;
 
-use super::{Look, removals, writes};
+use super::{Look, etcd, removals, writes};
 use crate::action::Action;
 use crate::desired::Unit;
 use crate::observed::Probe;
@@ -50,10 +50,9 @@ pub(super) fn kubelet(look: &Look<'_>) -> Verdict {
         return Verdict::Settled;
     };
     if look.desired.role != Role::Worker {
-        // Alone it would ask in vain, several times a second, for a cluster that is not there. And one that
-        // registers its node through another's API server while its first manifests are there already may
-        // refuse those pods for good: the node has no room yet by what the API says (seen with 1.20).
-        return match told_inputs(look, unit.name, &unit.inputs) || has_pods(look) {
+        // Alone it would ask in vain, several times a second, for a cluster that is not there.
+        let told = told_inputs(look, unit.name, &unit.inputs);
+        return match told || has_pods(look) || joins(look) {
             true => supervise(look, unit, &unit.inputs),
             false => Verdict::wait("there is no pod of the control plane to run yet"),
         };
@@ -92,6 +91,32 @@ fn has_pods(look: &Look<'_>) -> bool {
         let seen = look.observed.files.get(&file.path);
         seen.is_some_and(|seen| *seen != Probe::Absent)
     })
+}
+
+/// Whether there is a cluster that this machine's member of etcd is about to join, however many are before
+/// it: its node can be there when its turn comes. Not before the load balancer leads to the others, for what
+/// asks there too early is tried again after seconds; nor where a person has to decide first, or where
+/// a node of its name is another machine's: its kubelet would write over that.
+fn joins(look: &Look<'_>) -> bool {
+    let person = |verdict| {
+        matches!(
+            verdict,
+            Verdict::Blocked {
+                next_step: Some(_),
+                ..
+            }
+        )
+    };
+    let strange = look.observed.node.seen().is_some_and(|node| {
+        let known = &node.known_by.addresses;
+        !known.is_empty() && look.observed.addresses.iter().all(|ip| !known.contains(ip))
+    });
+    let own = look.observed.node_ip.seen();
+    let known = look.desired.control_planes.iter().any(|ip| Some(ip) != own);
+    let leads = look.desired.load_balancer.as_ref();
+    let leads = leads.is_none_or(|unit| known && told(look, unit));
+    let stacked = look.desired.etcd.is_some() && look.observed.members.seen().is_some();
+    stacked && leads && !strange && !person(etcd::plan(look))
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had

@@ -70,7 +70,7 @@ pub(crate) fn files(config: &MachineConfig) -> Vec<RenderedFile> {
         files.extend(render::containerd(config));
         files.extend(render::kubelet(config, &facts));
     }
-    files.extend(render::haproxy(config, &facts).into_iter().flatten());
+    files.extend(render::haproxy(config, &facts, false).into_iter().flatten());
     files.extend(render::keepalived(config, &facts).into_iter().flatten());
     if config.role().has_node() && *config.network_addon() == NetworkAddon::Bridge {
         files.push(render::cni(config, config.pod_subnets()));

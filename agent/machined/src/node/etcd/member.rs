@@ -114,6 +114,11 @@ impl Node {
         matches!(order, Ok(Some(order)) if !order.done && order.verb == EtcdVerb::Leave)
     }
 
+    /// Whether it is others that know the cluster, and this machine not yet.
+    pub(in crate::node) fn joins(&self) -> bool {
+        self.whom() == Whom::Others
+    }
+
     fn whom(&self) -> Whom {
         let joined = self.ledger.membership().ok().flatten();
         let begun = files::has_etcd_member() == Probe::Seen(());
