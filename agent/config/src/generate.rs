@@ -45,6 +45,8 @@ pub struct ClusterDescription {
     pub allow_scheduling_on_control_planes: bool,
     /// The subnets a node's own address is chosen from.
     pub node_subnets: Vec<String>,
+    /// The addresses of control planes, as far as they are known; of use where there are several.
+    pub control_planes: Vec<String>,
     /// An address that control planes hold by turns; the endpoint leads to it.
     pub virtual_ip: Option<String>,
     /// Where an etcd outside the cluster serves clients, `https://host:port` each; empty: control

@@ -26,6 +26,7 @@ pub struct MachineConfig {
     pub(crate) cluster_name: String,
     pub(crate) cluster_id: String,
     pub(crate) control_plane_endpoint: Endpoint,
+    pub(crate) control_planes: Vec<IpAddr>,
     pub(crate) virtual_ip: Option<VirtualIp>,
     pub(crate) node_load_balancer: bool,
     pub(crate) start_timeout: Duration,
@@ -206,6 +207,12 @@ impl MachineConfig {
     #[must_use]
     pub fn external_etcd(&self) -> Option<&[Endpoint]> {
         self.external_etcd.as_deref()
+    }
+
+    /// Where control planes may be that have members of etcd, as far as it was known beforehand.
+    #[must_use]
+    pub fn control_planes(&self) -> &[IpAddr] {
+        &self.control_planes
     }
 
     /// Where the machines of role `etcd` are; none where the cluster has no such machines.

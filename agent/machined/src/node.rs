@@ -36,7 +36,6 @@ use machine_plan::observed::{Observed, Probe};
 
 use crate::going::GoingDown;
 use crate::ledger::{Entry, Ledger, OrderState};
-use kube::Access;
 use probe::{PROBE, if_so, limited, silent};
 pub use reach::access;
 
@@ -119,7 +118,8 @@ pub struct Node {
     ledger: Arc<Ledger>,
     /// The cluster's API where its endpoint leads: how a machine that is no member finds those
     /// that are.
-    endpoint: kube::Kube,
+    endpoint: Arc<kube::Kube>,
+    elsewhere: reach::Elsewhere,
     etcd: etcd::cluster::Cluster,
     data: etcd::data::Data,
     going: GoingDown,
@@ -145,7 +145,8 @@ impl Node {
             kube: Arc::default(),
             leaves: certs::Seen::default(),
             ledger,
-            endpoint: kube::Kube::default(),
+            endpoint: Arc::default(),
+            elsewhere: reach::Elsewhere::default(),
             etcd: etcd::cluster::Cluster::default(),
             data,
             going,
@@ -172,9 +173,8 @@ impl Node {
                 .collect::<BTreeMap<_, _>>()
         };
         let address = facts.node_ip;
-        let access = Access::new(&entry.bundle.config, address);
         let role = desired.role;
-        let api = if_so(role.is_control_plane(), self.kube.ready(&access));
+        let api = if_so(role.is_control_plane(), self.own_api(entry));
         let certificate = self.asked.look(Path::new(kubelet::PKI), SystemTime::now());
         let order = self.ledger.bootstrap_order();
         let order_is = |state| matches!(&order, Ok(Some(order)) if order.state == state);
@@ -203,9 +203,8 @@ impl Node {
         };
         // What is no node has nobody to ask about nodes.
         let nodes = role.has_node();
-        let (kube, at) = self.reach(entry);
-        let node = if_so(nodes, kube.node(&at, &desired.hostname));
-        let peers = if_so(nodes, kube.peers(&at, &desired.hostname));
+        let node = if_so(nodes, self.own_node(entry, &desired.hostname));
+        let peers = if_so(nodes, self.other_nodes(entry, &desired.hostname));
         let (serving, serving_told) = self.kube.serving();
         let routes = limited(routes::look());
         let machines = if_so(unknown || ordered, etcd::listens(&desired.etcd_machines));

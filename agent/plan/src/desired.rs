@@ -258,6 +258,11 @@ impl Desired {
         render::leads_by_lease(&self.config)
     }
 
+    /// Where the document says that control planes may be.
+    pub fn named_control_planes(&self) -> &[std::net::IpAddr] {
+        self.config.control_planes()
+    }
+
     /// The cluster's ranges of pod addresses.
     pub fn pod_subnets(&self) -> &[machine_config::IpNet] {
         self.config.pod_subnets()

@@ -34,7 +34,7 @@ impl Cluster {
     /// The same, with this said to `gen config` too.
     pub fn with(story: &str, double: &str, names: &[&str], more: &[&str]) -> anyhow::Result<Self> {
         let endpoint = format!("{ENDPOINT}:6443");
-        let said = names.join(",");
+        let said = placed(names, 0);
         let words = ["--endpoint", &endpoint, "--control-planes", &said];
         let words = [&words[..], more].concat();
         let mut cluster = Self::described(story, double, names, &words)?;
@@ -51,11 +51,7 @@ impl Cluster {
         control_planes: &[&str],
     ) -> anyhow::Result<Self> {
         let endpoint = format!("{ENDPOINT}:6443");
-        let at = etcd.iter().enumerate();
-        let at: Vec<_> = at
-            .map(|(index, name)| format!("{name}={}", address(index)))
-            .collect();
-        let (at, said) = (at.join(","), control_planes.join(","));
+        let (at, said) = (placed(etcd, 0), placed(control_planes, etcd.len()));
         let words = ["--endpoint", &endpoint, "--etcd-nodes", &at];
         let words = [&["--control-planes", &said], &words[..]].concat();
         let names = [etcd, control_planes].concat();
@@ -68,7 +64,7 @@ impl Cluster {
 
     /// The same, with an address that they hold by turns.
     pub fn sharing(story: &str, double: &str, names: &[&str]) -> anyhow::Result<Self> {
-        let said = names.join(",");
+        let said = placed(names, 0);
         let words = ["--virtual-ip", VIRTUAL_IP, "--control-planes", &said];
         Self::described(story, double, names, &words)
     }
@@ -218,6 +214,15 @@ impl Cluster {
         drop(balancer);
         shop.done();
     }
+}
+
+/// As `gen config` is told of them; so many are before them.
+fn placed(names: &[&str], before: usize) -> String {
+    let at = names.iter().zip(before..);
+    let at: Vec<_> = at
+        .map(|(name, i)| format!("{name}={}", address(i)))
+        .collect();
+    at.join(",")
 }
 
 fn address(index: usize) -> String {

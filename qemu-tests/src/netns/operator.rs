@@ -134,9 +134,13 @@ impl Cluster {
 
     /// Names of nodes that are Ready, in order.
     pub fn ready(&self, deadline: &Deadline) -> anyhow::Result<Vec<String>> {
+        self.ready_by(&[], deadline)
+    }
+
+    fn ready_by(&self, server: &[&str], deadline: &Deadline) -> anyhow::Result<Vec<String>> {
         let columns = "jsonpath={range .items[*]}{.metadata.name} \
             {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
-        let args = ["get", "nodes", "-o", columns];
+        let args = [&["get", "nodes", "-o", columns], server].concat();
         let table = succeeded(self.kubectl(&args, deadline)?, "kubectl", &args)?;
         let names = table.lines().filter_map(|line| line.strip_suffix(" True"));
         Ok(names.map(str::to_owned).collect())
@@ -145,6 +149,7 @@ impl Cluster {
     /// Waits until all of these have a vote and are Ready nodes, and nobody else has a place in etcd.
     pub fn until_together(&mut self, names: &[&str], seconds: u64) -> anyhow::Result<()> {
         let what = format!("{} to be voters and Ready", names.join(", "));
+        let first = names.first().map_or("", |name| name).to_owned();
         let mut names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         names.sort();
         self.until(seconds, &what, |this, deadline| {
@@ -157,7 +162,9 @@ impl Cluster {
                 members.len() == names.len() && voters == names,
                 "etcd has {members:?}"
             );
-            let ready = this.ready(deadline)?;
+            // The endpoint may lead to an API server that takes connections seconds before it answers.
+            let server = format!("--server=https://{}:6443", this.named(&first)?.address);
+            let ready = this.ready_by(&[&server], deadline)?;
             let missing = names.iter().find(|name| !ready.contains(name));
             ensure!(missing.is_none(), "Ready are {ready:?}");
             Ok(())

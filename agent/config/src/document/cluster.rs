@@ -19,6 +19,11 @@ pub(crate) struct ClusterSection {
     /// Where the Kubernetes API is reached by everyone, `host:port`; the port defaults to 6443. A
     /// load balancer, a name, or the address of the only control plane machine.
     pub(crate) control_plane_endpoint: String,
+    /// Addresses of control plane machines, as far as they are known beforehand. A control plane that joins
+    /// asks there for the cluster's members of etcd before it asks at the endpoint, which nobody may
+    /// answer at yet. Where nobody is any more is only asked in vain.
+    #[serde(default)]
+    pub(crate) control_planes: Vec<String>,
     /// An address that one control plane machine holds at a time, one whose API server is ready.
     /// Without it the endpoint is a machine's own address, a name, or an outside load balancer.
     #[serde(rename = "virtualIP")]

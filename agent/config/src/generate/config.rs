@@ -21,6 +21,12 @@ pub(super) fn write_config(
     out.text(2, "name", &cluster.name);
     out.text(2, "id", id);
     out.text(2, "controlPlaneEndpoint", &cluster.endpoint);
+    let elsewhere = [&cluster.etcd_endpoints, &cluster.etcd_members];
+    let elsewhere = elsewhere.iter().any(|list| !list.is_empty());
+    // Alone a machine has nobody to look for.
+    if cluster.control_planes.len() > 1 && !elsewhere {
+        out.list(2, "controlPlanes", &cluster.control_planes);
+    }
     if let Some(address) = &cluster.virtual_ip {
         out.section(2, "virtualIP");
         out.text(4, "address", address);
@@ -43,8 +49,7 @@ pub(super) fn write_config(
         out.section(2, "apiServer");
         out.list(4, "certSANs", &cluster.cert_sans);
     }
-    let elsewhere = [&cluster.etcd_endpoints, &cluster.etcd_members];
-    if cluster.etcd_run_as.is_some() || elsewhere.iter().any(|list| !list.is_empty()) {
+    if cluster.etcd_run_as.is_some() || elsewhere {
         out.section(2, "etcd");
     }
     if let Some(run_as) = &cluster.etcd_run_as {

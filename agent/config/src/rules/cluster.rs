@@ -21,6 +21,7 @@ pub(super) struct Cluster {
     pub(super) name: String,
     pub(super) id: String,
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) control_planes: Vec<IpAddr>,
     pub(super) virtual_ip: Option<VirtualIp>,
     pub(super) node_load_balancer: bool,
     pub(super) start_timeout: Duration,
@@ -56,6 +57,7 @@ pub(super) fn judge(
         &at.key("controlPlaneEndpoint"),
         &section.control_plane_endpoint,
     );
+    let control_planes = etcd::control_planes(&section, &at, report);
     let virtual_ip = section.virtual_ip.and_then(|section| {
         virtual_ip::judge(&section, endpoint.as_ref(), &at.key("virtualIP"), report)
     });
@@ -139,6 +141,7 @@ pub(super) fn judge(
         name: section.name,
         id: section.id,
         endpoint,
+        control_planes,
         node_load_balancer: section.node_load_balancer.unwrap_or(virtual_ip.is_some()),
         virtual_ip,
         start_timeout,

@@ -70,9 +70,15 @@ pub(super) fn judge(
             report.value(&at, fault.hint("both IPv4, or both IPv6"));
         }
     }
-    let at = Path::root().key("cluster").key("etcd").key("members");
-    if report.whole(&at) {
-        for (index, ip) in cluster.etcd_members.iter().flatten().enumerate() {
+    let at = Path::root().key("cluster");
+    let members = cluster.etcd_members.as_deref().unwrap_or_default();
+    let lists = [
+        (at.key("etcd").key("members"), members),
+        (at.key("controlPlanes"), &cluster.control_planes),
+    ];
+    for (at, list) in lists {
+        let list = if report.whole(&at) { list } else { &[] };
+        for (index, ip) in list.iter().enumerate() {
             if let Some(fault) = inside(*ip).or_else(|| moves(*ip)) {
                 report.value(&at.index(index), fault);
             }

@@ -12,6 +12,8 @@ use crate::types::{Endpoint, EtcdRunAs, Role};
 
 const ADDRESS: &str = "write the address of a machine of role etcd, for example 10.0.2.21";
 
+const CONTROL_PLANE: &str = "write the address of a control plane machine, for example 10.0.2.11";
+
 const SHAPE: &str = "write https://host:port, for example https://10.0.2.21:2379";
 
 /// The endpoints of an external etcd; none where there is none.
@@ -63,24 +65,49 @@ pub(super) fn members(
         return None;
     }
     let at = at.key("members");
-    let mut members = Vec::new();
-    for (index, text) in section.members.iter().enumerate() {
+    Some(addresses(&section.members, &at, ADDRESS, report))
+}
+
+/// Where control planes with members of etcd may be.
+pub(super) fn control_planes(
+    section: &ClusterSection,
+    at: &Path,
+    report: &mut Report<'_>,
+) -> Vec<IpAddr> {
+    let at = at.key("controlPlanes");
+    let elsewhere = section.etcd.external.is_some() || !section.etcd.members.is_empty();
+    if elsewhere && !section.control_planes.is_empty() {
+        let fault = Fault::new("has no effect: control planes have no members of etcd here");
+        report.key(&at, fault.hint("remove it"));
+    }
+    addresses(&section.control_planes, &at, CONTROL_PLANE, report)
+}
+
+/// Addresses of machines.
+fn addresses(
+    texts: &[String],
+    at: &Path,
+    hint: &'static str,
+    report: &mut Report<'_>,
+) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
         let fault = match text.parse::<IpAddr>() {
             Ok(ip) if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() => {
-                Fault::new("is an address at which no other machine is reached").hint(ADDRESS)
+                Fault::new("is an address at which no other machine is reached").hint(hint)
             }
-            Ok(ip) if members.contains(&ip) => {
+            Ok(ip) if addresses.contains(&ip) => {
                 Fault::new("is given twice").hint("remove one of them")
             }
             Ok(ip) => {
-                members.push(ip);
+                addresses.push(ip);
                 continue;
             }
-            Err(_) => Fault::new("is not an address").hint(ADDRESS),
+            Err(_) => Fault::new("is not an address").hint(hint),
         };
         report.wrong(&at.index(index), fault);
     }
-    Some(members)
+    addresses
 }
 
 /// What a machine of role `etcd` needs, and what would do nothing there.

@@ -88,6 +88,7 @@ pub(crate) fn machine(document: MachineDocument, report: &mut Report<'_>) -> Opt
         cluster_name: cluster.name,
         cluster_id: cluster.id,
         control_plane_endpoint: cluster.endpoint?,
+        control_planes: cluster.control_planes,
         virtual_ip: cluster.virtual_ip,
         node_load_balancer: cluster.node_load_balancer,
         start_timeout: cluster.start_timeout,

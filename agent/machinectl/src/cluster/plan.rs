@@ -111,6 +111,8 @@ pub(super) fn documents(
         .machines
         .first()
         .and_then(|first| first.address.as_deref());
+    let control_planes = state.machines.iter();
+    let control_planes = control_planes.take(usize::from(args.control_planes));
     let virtual_ip = (args.control_planes > 1).then_some(VIRTUAL);
     let described = state
         .machines
@@ -127,6 +129,7 @@ pub(super) fn documents(
     let description = ClusterDescription {
         name: state.name.clone(),
         endpoint: format!("{}:6443", virtual_ip.or(first).unwrap_or(ALONE)),
+        control_planes: control_planes.filter_map(|m| m.address.clone()).collect(),
         virtual_ip: virtual_ip.map(str::to_owned),
         kubernetes_version: args.kubernetes_version.clone(),
         nodes: described.collect(),

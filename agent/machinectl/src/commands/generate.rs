@@ -1,5 +1,6 @@
 //! `gen …`.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -110,6 +111,8 @@ struct Nodes {
     described: Vec<NodeDescription>,
     /// Those whose address is known.
     known: Vec<Node>,
+    /// Where control planes are, as far as that is known.
+    control_planes: Vec<String>,
     /// Where machines of role `etcd` are, also those that there are already.
     etcd_members: Vec<String>,
 }
@@ -141,6 +144,11 @@ fn nodes(args: &GenConfigArgs) -> Result<Nodes, Failure> {
         if target.name.is_some() {
             nodes.known.push(target.as_node());
         }
+        // A name would have to be looked up, and may lead elsewhere by then.
+        let known = target.name.is_some() && target.host.parse::<IpAddr>().is_ok();
+        if role == Role::ControlPlane && known {
+            nodes.control_planes.push(target.host.clone());
+        }
         if role == Role::Etcd && !nodes.etcd_members.contains(&target.host) {
             nodes.etcd_members.push(target.host);
         }
@@ -162,6 +170,7 @@ fn described(args: &GenConfigArgs, nodes: Nodes) -> ClusterDescription {
         image: args.image.clone(),
         allow_scheduling_on_control_planes: args.allow_scheduling_on_control_planes,
         node_subnets: args.node_subnets.clone(),
+        control_planes: nodes.control_planes,
         virtual_ip: args.virtual_ip.clone(),
         etcd_endpoints: args.etcd_endpoints.clone(),
         etcd_members: nodes.etcd_members,

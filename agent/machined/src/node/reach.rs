@@ -1,6 +1,13 @@
 //! Where this machine asks the cluster's API, and as whom.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use machine_plan::observed::{NodeSeen, PeerSeen, Probe};
+
 use super::kube::{Access, Kube};
+use super::probe::{Standing, limited};
 use super::{Node, facts};
 use crate::ledger::Entry;
 
@@ -10,19 +17,74 @@ pub fn access(entry: &Entry) -> Access {
     Access::new(config, facts::look(config).node_ip)
 }
 
+/// What is asked where the endpoint leads, for as long as this machine has no API server that was ready.
+#[derive(Default)]
+pub struct Elsewhere {
+    served: AtomicBool,
+    ready: Standing<()>,
+    node: Standing<NodeSeen>,
+    peers: Standing<Vec<PeerSeen>>,
+}
+
 impl Node {
     pub(super) fn access(&self, entry: &Entry) -> Access {
         access(entry)
     }
 
-    /// Where this machine's node is asked about: a control plane whose member of etcd only joins has no
-    /// API server of its own yet, and asks where the endpoint leads.
+    /// Where this machine's node is asked about.
     pub(super) fn reach(&self, entry: &Entry) -> (&Kube, Access) {
-        let config = &entry.bundle.config;
-        let stacked = config.role().is_control_plane() && config.has_etcd_member();
-        match stacked && self.joins() {
-            true => (&self.endpoint, Access::elsewhere(config)),
+        match self.asks_elsewhere(entry) {
+            true => (&self.endpoint, Access::elsewhere(&entry.bundle.config)),
             false => (&self.kube, self.access(entry)),
         }
+    }
+
+    /// Whether this machine's API server is ready.
+    pub(super) async fn own_api(&self, entry: &Entry) -> Probe<()> {
+        let at = self.access(entry);
+        if self.elsewhere.served.load(Ordering::Relaxed) {
+            return limited(self.kube.ready(&at)).await;
+        }
+        let kube = Arc::clone(&self.kube);
+        let asked = async move { kube.ready(&at).await };
+        let ready = self.elsewhere.ready.ask(asked).await;
+        let served = ready.seen().is_some();
+        self.elsewhere.served.store(served, Ordering::Relaxed);
+        ready
+    }
+
+    /// This machine's node.
+    pub(super) async fn own_node(&self, entry: &Entry, name: &str) -> Probe<NodeSeen> {
+        if !self.asks_elsewhere(entry) {
+            return limited(self.kube.node(&self.access(entry), name)).await;
+        }
+        let at = Access::elsewhere(&entry.bundle.config);
+        let (kube, name) = (Arc::clone(&self.endpoint), name.to_owned());
+        let asked = async move { kube.node(&at, &name).await };
+        self.elsewhere.node.ask(asked).await
+    }
+
+    /// All nodes but this machine's.
+    pub(super) async fn other_nodes(&self, entry: &Entry, name: &str) -> Probe<Vec<PeerSeen>> {
+        if !self.asks_elsewhere(entry) {
+            return limited(self.kube.peers(&self.access(entry), name)).await;
+        }
+        let at = Access::elsewhere(&entry.bundle.config);
+        let (kube, name) = (Arc::clone(&self.endpoint), name.to_owned());
+        let asked = async move { kube.peers(&at, &name).await };
+        self.elsewhere.peers.ask(asked).await
+    }
+
+    /// A control plane whose member of etcd only joins has no API server of its own yet. And one that has
+    /// joined others asks them until its own was ready once: it takes connections seconds before it answers.
+    fn asks_elsewhere(&self, entry: &Entry) -> bool {
+        let config = &entry.bundle.config;
+        let stacked = config.role().is_control_plane() && config.has_etcd_member();
+        stacked && (self.joins() || self.starts_beside(facts::look(config).node_ip))
+    }
+
+    fn starts_beside(&self, own: IpAddr) -> bool {
+        let others = self.ledger.control_planes().iter().any(|ip| *ip != own);
+        others && !self.elsewhere.served.load(Ordering::Relaxed) && !self.ledger.founding()
     }
 }

@@ -150,18 +150,15 @@ fn member(config: &MachineConfig, facts: &HostFacts, wish: &EtcdWish) -> Compone
     mounts.add("etcd-data", ETCD_DATA, false, PathType::DirectoryOrCreate);
     mounts.extend(&config.etcd().extra_volumes);
 
-    let mut requests = vec![("cpu", "100m")];
-    if gates::ETCD_EPHEMERAL_STORAGE.holds(version) {
-        requests.push(("ephemeral-storage", "100Mi"));
-    }
-    requests.push(("memory", "100Mi"));
     Component {
         name: "etcd",
         program: images::etcd(source, version),
         args: args.finish(&config.etcd().extra_args, version),
         mounts,
         probes: probes(facts, traits.livez, version),
-        requests,
+        // The ephemeral storage that kubeadm asked for until 1.22 is left out: of a node that has just
+        // registered the API knows none, and kubelet refuses the pod for good by that.
+        requests: vec![("cpu", "100m"), ("memory", "100Mi")],
         annotations: vec![("kubeadm.kubernetes.io/etcd.advertise-client-urls", client)],
     }
 }

@@ -72,7 +72,7 @@ fn node_subnets(config: &MachineConfig, facts: &HostFacts) -> Vec<IpNet> {
     // A document that lets a node be anywhere does not say who is one.
     let told = config.node_ip_subnets().iter().copied();
     let told = told.filter(|net| net.prefix_len() > 0);
-    let control_planes = facts.control_planes.iter();
+    let control_planes = facts.control_planes.iter().chain(config.control_planes());
     // Other members, wherever they are, where this machine has one.
     let members = config.etcd_members().filter(|_| config.has_etcd_member());
     let machines = control_planes.chain(members.into_iter().flatten());

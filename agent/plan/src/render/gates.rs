@@ -79,8 +79,6 @@ pub const SCHEDULER_LIVEZ: Gate = since(32);
 
 // --- etcd ---
 
-/// etcd asks for ephemeral storage.
-pub const ETCD_EPHEMERAL_STORAGE: Gate = until(22);
 /// etcd checks its data against its peers when it starts.
 pub const ETCD_CORRUPT_CHECK: Gate = since(24);
 /// etcd reports progress on idle watches every 5 s, so that watch caches stay fresh.

@@ -1,6 +1,8 @@
 //! What a cluster's first machine does for those that come at the same time: it gives their nodes pod
 //! subnets. The controller manager begins to do so only 10 s after it has begun to lead.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::Look;
@@ -15,6 +17,9 @@ const COMING: i64 = 15;
 /// For how long it waits whether any come: others look four times a second. The API server is not ready
 /// sooner by much.
 const MOMENT: i64 = 2;
+
+/// For how long it waits for the nodes of control planes that the config names. They may come much later.
+const NAMED: i64 = 5;
 
 /// For how long after the order to bootstrap it waits for this machine's own node. kubelet tries to register
 /// it every 7 s, and an API server can be ready before.
@@ -68,18 +73,17 @@ pub(super) fn waits(look: &Look<'_>) -> Option<Verdict> {
     let own = &look.desired.etcd_peer_url;
     let members = look.observed.members.seen().into_iter().flatten();
     let mut others = members.filter(|member| !member.peer_urls.contains(own));
-    let is_node = |member: &Member| {
-        let here = |peer: &&PeerSeen| {
-            member
-                .address()
-                .is_some_and(|ip| peer.addresses.contains(&ip))
-        };
-        peers.iter().any(|peer| here(&peer))
-    };
-    let coming = others.find(|member| !is_node(member)).map(Member::shown);
+    let is_node = |ip: IpAddr| peers.iter().any(|peer| peer.addresses.contains(&ip));
+    let coming = others.find(|member| !member.address().is_some_and(is_node));
+    let coming = coming.map(|member| member.shown().to_owned());
+    let age = look.now - node.registered;
+    let own = observed.node_ip.seen();
+    let named = look.desired.named_control_planes().iter();
+    let mut named = named.filter(|ip| age < NAMED && Some(*ip) != own && !is_node(**ip));
+    let named = named.next().map(IpAddr::to_string);
     let without = peers.iter().find(|peer| peer.pod_cidrs.is_empty());
-    let who = coming.or(without.map(|peer| peer.name.as_str()));
-    let soon = look.now - node.registered < MOMENT;
+    let who = coming.or(named).or(without.map(|peer| peer.name.clone()));
+    let soon = age < MOMENT;
     let whom = match who {
         Some(who) => format!("for that of {who}"),
         None if soon => "a moment for any".to_owned(),

@@ -94,9 +94,9 @@ fn has_pods(look: &Look<'_>) -> bool {
 }
 
 /// Whether there is a cluster that this machine's member of etcd is about to join, however many are before
-/// it: its node can be there when its turn comes. Not before the load balancer leads to the others, for what
-/// asks there too early is tried again after seconds; nor where a person has to decide first, or where
-/// a node of its name is another machine's: its kubelet would write over that.
+/// it: its node can be there when its turn comes. Not before an API server answers where the load balancer
+/// leads, for a kubelet that asks too early tries again after seconds; nor where a person has to decide
+/// first, or where a node of its name is another machine's: its kubelet would write over that.
 fn joins(look: &Look<'_>) -> bool {
     let person = |verdict| {
         matches!(
@@ -107,16 +107,20 @@ fn joins(look: &Look<'_>) -> bool {
             }
         )
     };
-    let strange = look.observed.node.seen().is_some_and(|node| {
-        let known = &node.known_by.addresses;
-        !known.is_empty() && look.observed.addresses.iter().all(|ip| !known.contains(ip))
-    });
+    let free = match &look.observed.node {
+        Probe::Absent => true,
+        Probe::Seen(node) => {
+            let known = &node.known_by.addresses;
+            known.is_empty() || look.observed.addresses.iter().any(|ip| known.contains(ip))
+        }
+        Probe::Unreadable(_) => false,
+    };
     let own = look.observed.node_ip.seen();
     let known = look.desired.control_planes.iter().any(|ip| Some(ip) != own);
     let leads = look.desired.load_balancer.as_ref();
     let leads = leads.is_none_or(|unit| known && told(look, unit));
     let stacked = look.desired.etcd.is_some() && look.observed.members.seen().is_some();
-    stacked && leads && !strange && !person(etcd::plan(look))
+    stacked && leads && free && !person(etcd::plan(look))
 }
 
 /// Whether the unit was started with its present inputs in this boot. One that has none and never had

@@ -47,6 +47,9 @@ const ETCD_RUNS: &str = "flags and probes follow the etcd that runs, the OS imag
     knows them; they find corruption and keep watch caches fresh";
 const PROXY_MODE: &str =
     "the same as unset in 1.20, and said plainly, as kubeadm itself does from 1.37";
+const EPHEMERAL: &str = "kubelets refuse the pod for good while the API does not know the storage of a \
+    node that has just registered (kubernetes issue 99305); kubeadm's later patch releases of 1.20 and \
+    1.21 leave it out as well";
 const FLEXVOLUME: &str = "/usr is read-only, so flexvolume drivers cannot be put below it";
 
 /// All of them.
@@ -134,6 +137,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         kubeadm: None,
         ours: Some("usr"),
         reason: USR,
+    },
+    Difference {
+        files: EVERY_ETCD,
+        field: "spec.containers[etcd].resources.requests.ephemeral-storage",
+        kubeadm: Some("100Mi"),
+        ours: None,
+        reason: EPHEMERAL,
     },
     Difference {
         files: EVERY_ETCD,

@@ -4,6 +4,7 @@
 //! from a member with a vote, and what is asked of the cluster goes to one.
 
 mod care;
+mod change;
 mod link;
 mod turn;
 
@@ -24,6 +25,7 @@ use crate::journal::clipped;
 use crate::ledger::Ledger;
 use crate::node::NodeError;
 use crate::node::kube::host_and_port;
+use change::Change;
 use link::{Failed, at_member, limited, said};
 use turn::{TURN, held};
 
@@ -150,6 +152,7 @@ impl Cluster {
         } = self.voter(at).await.map_err(fail)?;
         let here = |member: &&Member| member.peer_urls.iter().any(|url| url == peer_url);
         if !members.iter().any(|member| here(&member)) {
+            let change = Change::begin(&mut client, peer_url).await.map_err(fail)?;
             let mut add = async || {
                 let options = MemberAddOptions::new().with_is_learner();
                 let urls = vec![peer_url.to_owned()];
@@ -161,6 +164,7 @@ impl Cluster {
                 tokio::time::sleep(ID_LASTS).await;
                 added = add().await;
             }
+            change.end(&mut client).await;
             match added {
                 Ok(added) => members = listed(added.member_list()),
                 // Somebody else was quicker: the next look says behind whom this machine waits.
@@ -194,7 +198,11 @@ impl Cluster {
         if members.iter().any(|m| m.id == id && !m.learner) {
             return Ok(());
         }
-        match limited(client.member_promote(id.0)).await.map_err(said) {
+        let change = Change::begin(&mut client, &id.to_string()).await;
+        let change = change.map_err(fail)?;
+        let promoted = limited(client.member_promote(id.0)).await.map_err(said);
+        change.end(&mut client).await;
+        match promoted {
             // Somebody else was quicker.
             Err(why) if why.contains(ALREADY) => Ok(()),
             promoted => promoted.map(drop).map_err(fail),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use machine_config::MachineConfig;
 use machine_plan::action::Action;
 use machine_plan::desired::Desired;
 use machine_plan::membership::Member;
@@ -18,6 +19,10 @@ use crate::node::{Node, NodeError, facts, files, limited, note};
 
 /// How long others are asked while this machine's own member does not answer.
 const ELSEWHERE: Duration = Duration::from_secs(3);
+
+/// How long those are asked that the config names, and how soon again while nobody else answers either.
+const TOLD: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Where a member serves this machine, whatever its address is.
 pub(crate) const HOME: [IpAddr; 2] = [
@@ -133,17 +138,35 @@ impl Node {
         let config = &entry.bundle.config;
         match config.etcd_members() {
             Some(told) => at.extend(told),
-            None => {
-                let access = Access::elsewhere(config);
-                let name = config.hostname().as_str();
-                let known = self.endpoint.control_planes(&access, name);
-                if let Probe::Seen(known) = limited(known).await {
-                    at.extend(known);
-                }
-            }
+            None => at.extend(self.control_planes(config, own).await),
         }
         at.remove(&own);
         at
+    }
+
+    /// Control planes where there may be members: some that the config names, if one of them answers, for
+    /// in a cluster that only begins the endpoint may lead nowhere for a while. Or else those of the
+    /// cluster's nodes.
+    async fn control_planes(&self, config: &MachineConfig, own: IpAddr) -> Vec<IpAddr> {
+        let told = config.control_planes().iter().copied();
+        let told: BTreeSet<_> = told.filter(|ip| *ip != own).collect();
+        let asked = tokio::time::timeout(TOLD, self.etcd.answers(&told));
+        if asked.await == Ok(true) {
+            return told.into_iter().collect();
+        }
+        // An API server that only starts takes connections, and answers seconds later.
+        let heard = async {
+            while told.is_empty() || !self.etcd.answers(&told).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let access = Access::elsewhere(config);
+        let name = config.hostname().as_str();
+        let known = limited(self.endpoint.control_planes(&access, name));
+        tokio::select! {
+            known = known => known.seen().cloned().unwrap_or_default(),
+            () = heard => told.into_iter().collect(),
+        }
     }
 
     // Whoever has the quorum's word: its own may be down, or at its last address.

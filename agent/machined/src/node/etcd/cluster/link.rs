@@ -1,5 +1,6 @@
 //! The way to one member of etcd: mutual TLS, and a deadline on everything.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,6 +52,11 @@ impl Cluster {
         let within =
             within.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
         within.map_err(|why| format!("{ip}: {why}"))
+    }
+
+    /// Whether a member with a vote answers at one of these addresses, by a quorum's word.
+    pub async fn answers(&self, at: &BTreeSet<IpAddr>) -> bool {
+        !at.is_empty() && self.voter(at).await.is_ok()
     }
 
     /// Whether this machine has what members want to see.
