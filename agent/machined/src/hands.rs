@@ -98,14 +98,27 @@ impl Hands {
             return Ok(());
         };
         let config = &entry.bundle.config;
-        match &entry.bundle.secrets {
-            Some(secrets) if endpoint::answers(config, secrets).await => Err(format!(
+        let answers = async {
+            match &entry.bundle.secrets {
+                Some(secrets) => endpoint::answers(config, secrets).await,
+                None => false,
+            }
+        };
+        let member = async {
+            match config.control_planes() {
+                [] => Ok(()),
+                _ => self.no_member_has_begun().await,
+            }
+        };
+        let (answers, member) = futures_util::join!(answers, member);
+        if answers {
+            return Err(format!(
                 "this cluster has begun already: its API server answers at {}, \
                  and a bootstrap here would make a second one",
                 config.control_plane_endpoint()
-            )),
-            _ => Ok(()),
+            ));
         }
+        member
     }
 
     /// Gives up what this machine shares before anything of it stops: the virtual IP is another's then,

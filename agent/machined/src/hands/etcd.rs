@@ -86,6 +86,7 @@ impl Hands {
             match config.etcd_members() {
                 Some(told) => at.extend(told),
                 None => {
+                    at.extend(config.control_planes());
                     let (kube, access) = (Kube::default(), Access::elsewhere(config));
                     let known = kube.control_planes(&access, config.hostname().as_str());
                     if let Ok(Probe::Seen(known)) = tokio::time::timeout(OTHERS, known).await {
@@ -120,8 +121,8 @@ impl Hands {
         self.listed(self.others().await?).await
     }
 
-    /// Of a machine of role `etcd`, which has no API server to ask: none of the members that it is told of
-    /// answers, with or without a quorum.
+    /// None of the members that this machine is told of answers, with or without a quorum: all that one of role
+    /// `etcd` can ask, and what a control plane can while nobody serves at the endpoint yet.
     pub(super) async fn no_member_has_begun(&self) -> Result<(), String> {
         // Without them nobody can be asked, and nobody's silence would be heard.
         let made = async {

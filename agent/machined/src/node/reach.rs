@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use machine_config::MachineConfig;
 use machine_plan::observed::{NodeSeen, PeerSeen, Probe};
 
 use super::kube::{Access, Kube};
@@ -17,13 +18,14 @@ pub fn access(entry: &Entry) -> Access {
     Access::new(config, facts::look(config).node_ip)
 }
 
-/// What is asked where the endpoint leads, for as long as this machine has no API server that was ready.
+/// What is asked of API servers that may be only starting, or not there yet.
 #[derive(Default)]
 pub struct Elsewhere {
     served: AtomicBool,
     ready: Standing<()>,
     node: Standing<NodeSeen>,
     peers: Standing<Vec<PeerSeen>>,
+    control_planes: Standing<Vec<IpAddr>>,
 }
 
 impl Node {
@@ -73,6 +75,16 @@ impl Node {
         let (kube, name) = (Arc::clone(&self.endpoint), name.to_owned());
         let asked = async move { kube.peers(&at, &name).await };
         self.elsewhere.peers.ask(asked).await
+    }
+
+    /// Addresses of the other control planes, by the API where the endpoint leads. A virtual IP that nobody
+    /// holds yet is silent for seconds.
+    pub(super) async fn control_planes_known(&self, config: &MachineConfig) -> Vec<IpAddr> {
+        let at = Access::elsewhere(config);
+        let (kube, name) = (Arc::clone(&self.endpoint), config.hostname().to_string());
+        let asked = async move { kube.control_planes(&at, &name).await };
+        let known = self.elsewhere.control_planes.ask(asked).await;
+        known.seen().cloned().unwrap_or_default()
     }
 
     /// A control plane whose member of etcd only joins has no API server of its own yet. And one that has

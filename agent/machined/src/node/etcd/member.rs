@@ -14,15 +14,13 @@ use machine_plan::order::{EtcdOrder, EtcdVerb};
 
 use super::cluster::{Asked, Whom, remembered};
 use crate::ledger::Entry;
-use crate::node::kube::Access;
-use crate::node::{Node, NodeError, facts, files, limited, note};
+use crate::node::{Node, NodeError, facts, files, note};
 
 /// How long others are asked while this machine's own member does not answer.
 const ELSEWHERE: Duration = Duration::from_secs(3);
 
-/// How long those are asked that the config names, and how soon again while nobody else answers either.
+/// How long those are asked that the config names: what is there answers at once.
 const TOLD: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// Where a member serves this machine, whatever its address is.
 pub(crate) const HOME: [IpAddr; 2] = [
@@ -154,19 +152,7 @@ impl Node {
         if asked.await == Ok(true) {
             return told.into_iter().collect();
         }
-        // An API server that only starts takes connections, and answers seconds later.
-        let heard = async {
-            while told.is_empty() || !self.etcd.answers(&told).await {
-                tokio::time::sleep(AGAIN).await;
-            }
-        };
-        let access = Access::elsewhere(config);
-        let name = config.hostname().as_str();
-        let known = limited(self.endpoint.control_planes(&access, name));
-        tokio::select! {
-            known = known => known.seen().cloned().unwrap_or_default(),
-            () = heard => told.into_iter().collect(),
-        }
+        self.control_planes_known(config).await
     }
 
     // Whoever has the quorum's word: its own may be down, or at its last address.
