@@ -462,6 +462,10 @@ fn kubelet_runs_once_etcd_was_begun_in_either_form() {
             let acts = matches!(kubelet(&observed), Verdict::Act { .. });
             assert_eq!(acts, runs, "{row}");
         }
+        // An API server that does not answer would be asked again too late.
+        observed.node = Probe::Unreadable("no answer yet".to_owned());
+        observed.members = Probe::Seen(members(&["c cp3 c 100"]));
+        assert_eq!(kubelet(&observed), waits);
         // Nor where a node of this name is at another machine's address.
         observed.members = Probe::Seen(members(&["c cp3 c 100"]));
         observed.addresses = vec!["192.0.2.9".parse().unwrap()];

@@ -149,6 +149,22 @@ fn the_controller_manager_waits_for_the_first_node() {
 }
 
 #[test]
+fn the_controller_manager_waits_some_seconds_for_control_planes_that_are_named() {
+    let named = "cluster:\n  controlPlanes: [10.0.2.15, 10.0.2.16]\n";
+    let desired = desired_of(&DOCUMENT.replacen("cluster:\n", named, 1));
+    let mut observed = founding(&desired);
+    observed.members = Probe::Seen(Vec::new());
+    let says = |observed: &Observed, now| {
+        said(&verdict(Stage::Controllers, &desired, observed, now).unwrap())
+    };
+    assert!(says(&observed, NOW).contains("waits for that of 10.0.2.16"));
+    // Whoever is not there by then may come tomorrow.
+    assert!(says(&observed, NOW + 2).starts_with("write"));
+    observed.peers = Probe::Seen(vec![peer("cp2", "10.0.2.16", "10.244.1.0/24")]);
+    assert!(says(&observed, NOW).starts_with("write"));
+}
+
+#[test]
 fn the_controller_manager_waits_a_moment_for_nodes_that_come() {
     let desired = desired();
     let mut observed = founding(&desired);

@@ -76,6 +76,40 @@ async fn three_members_come_together_under_kills_and_a_wiped_one_comes_back() {
     who_leads_hands_over(&machines).await;
 }
 
+#[tokio::test]
+async fn of_two_that_are_added_in_the_same_moment_none_waits_in_vain() {
+    let mut machines = Machines::new();
+    for index in 1..3 {
+        machines.agents[index].abort();
+        let _ = (&mut machines.agents[index]).await;
+    }
+    machines.machines[0].ledger.order_bootstrap("test").unwrap();
+    let first = async |this: &mut Machines| this.listed(0).len() == 1;
+    machines.until("the first member", first).await;
+    let at = BTreeSet::from([machines.machines[0].address()]);
+    let join = async |index: usize| {
+        let machine = &machines.machines[index];
+        let url = machine.desired().etcd_peer_url;
+        let as_whom = (machine.name.as_str(), url.as_str());
+        machine.cluster.join(&at, as_whom, &machine.ledger).await
+    };
+    // etcd drops one of two such changes, and says nothing to who asked for it.
+    let (second, third) = futures_util::join!(join(1), join(2));
+    second.unwrap();
+    third.unwrap();
+    let members = machines.machines[0].cluster.members(&at).await;
+    let learners = members.seen().unwrap().iter().filter(|m| m.learner);
+    assert_eq!(learners.count(), 1);
+    let joined = |index: &usize| {
+        machines.machines[*index]
+            .ledger
+            .membership()
+            .unwrap()
+            .is_some()
+    };
+    assert_eq!((1..3).filter(joined).count(), 1);
+}
+
 async fn who_leads_hands_over(machines: &Machines) {
     for machine in &machines.machines {
         let leads = async || {
