@@ -288,21 +288,28 @@ fn machines_of_role_etcd_hold_two_authorities_and_nothing_of_kubernetes() {
 fn control_planes_are_named_to_each_other_where_they_have_members_of_etcd() {
     let text = secrets(SystemTime::now()).unwrap();
     let cluster = read_secrets(text.expose().as_bytes()).unwrap();
-    let named = |control_planes: &[&str], etcd_members: &[&str]| {
+    let named = |nodes: &[&str], control_planes: &[&str], etcd_members: &[&str]| {
         let texts = |list: &[&str]| list.iter().map(|ip| (*ip).to_owned()).collect();
         let description = ClusterDescription {
             control_planes: texts(control_planes),
             etcd_members: texts(etcd_members),
-            ..demo(vec![node("cp1", Role::ControlPlane)])
+            ..demo(nodes.iter().map(|n| node(n, Role::ControlPlane)).collect())
         };
         let made = documents(&description, &cluster, SystemTime::now()).unwrap();
         let stream = made[0].stream();
         let bundle = read(stream.expose().as_bytes()).unwrap();
         bundle.config.control_planes().len()
     };
-    assert_eq!(named(&["10.0.2.11", "fd00::12"], &[]), 2);
-    assert_eq!(named(&["10.0.2.11"], &[]), 0, "it would look for itself");
-    let elsewhere = named(&["10.0.2.11", "10.0.2.12"], &["10.0.2.21"]);
+    let two = ["cp1", "cp2"];
+    assert_eq!(named(&two, &["10.0.2.11", "fd00::12"], &[]), 2);
+    assert_eq!(
+        named(&two, &["10.0.2.11"], &[]),
+        1,
+        "the other looks for it"
+    );
+    let alone = named(&two[..1], &["10.0.2.11"], &[]);
+    assert_eq!(alone, 0, "it would look for itself");
+    let elsewhere = named(&two, &["10.0.2.11", "10.0.2.12"], &["10.0.2.21"]);
     assert_eq!(elsewhere, 0);
 }
 

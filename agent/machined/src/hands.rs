@@ -1,9 +1,9 @@
 //! What the API has done to the machine directly: units and power.
 
 mod etcd;
+mod release;
 mod retire;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +24,10 @@ use crate::ledger::Ledger;
 use crate::node::etcd::cluster::{self, Cluster};
 use crate::node::kube::{Client, Kube, tokens};
 use crate::node::systemd::Systemd;
-use crate::node::{self, LEAVING, drain, endpoint, facts, files};
+use crate::node::{self, drain, endpoint, files};
 use crate::reconcile::Wake;
 use crate::status::Board;
+pub use release::take_back;
 
 /// The units this agent looks after.
 const SERVICES: [&str; 12] = [
@@ -64,16 +65,6 @@ pub struct Hands {
     pub wake: Wake,
 }
 
-/// The longest that keepalived may take to let the virtual IP go, and how often that is looked at.
-const RELEASE: Duration = Duration::from_secs(10);
-const RELEASE_LOOKS: Duration = Duration::from_millis(50);
-
-/// Takes back what an earlier run of the agent gave up to go down, and did not.
-pub fn take_back() {
-    // What is there still is said by the watcher that honours it.
-    let _ = files::forget_note(Path::new(LEAVING));
-}
-
 impl Hands {
     async fn state(&self, name: &str) -> Result<ServiceState, String> {
         match self.systemd.unit(name).await {
@@ -98,52 +89,17 @@ impl Hands {
             return Ok(());
         };
         let config = &entry.bundle.config;
-        let answers = async {
+        let nobody_serves = async {
             match &entry.bundle.secrets {
-                Some(secrets) => endpoint::answers(config, secrets).await,
-                None => false,
+                Some(secrets) if endpoint::answers(config, secrets).await => Err(format!(
+                    "this cluster has begun already: its API server answers at {}, \
+                     and a bootstrap here would make a second one",
+                    config.control_plane_endpoint()
+                )),
+                _ => Ok(()),
             }
         };
-        let member = async {
-            match config.control_planes() {
-                [] => Ok(()),
-                _ => self.no_member_has_begun().await,
-            }
-        };
-        let (answers, member) = futures_util::join!(answers, member);
-        if answers {
-            return Err(format!(
-                "this cluster has begun already: its API server answers at {}, \
-                 and a bootstrap here would make a second one",
-                config.control_plane_endpoint()
-            ));
-        }
-        member
-    }
-
-    /// Gives up what this machine shares before anything of it stops: the virtual IP is another's then,
-    /// with its API server still there for those who came by it.
-    async fn release(&self) {
-        let Some(entry) = self.ledger.current() else {
-            return;
-        };
-        let Some(wish) = entry.bundle.config.virtual_ip() else {
-            return;
-        };
-        if let Err(error) = files::set_note(Path::new(LEAVING), "") {
-            self.board.emit("order", "virtual IP", api::chain(&error));
-            return;
-        }
-        let held = || facts::addresses().contains(&wish.address);
-        let gone = async {
-            while held() {
-                tokio::time::sleep(RELEASE_LOOKS).await;
-            }
-        };
-        if tokio::time::timeout(RELEASE, gone).await.is_err() {
-            let message = format!("this machine holds {} still", wish.address);
-            self.board.emit("order", "virtual IP", message);
-        }
+        futures_util::try_join!(nobody_serves, self.nobody_named_has_begun(config)).map(drop)
     }
 
     /// The cluster's API, for what is done with tokens.

@@ -258,6 +258,11 @@ impl Desired {
         render::leads_by_lease(&self.config)
     }
 
+    /// Whether this control plane's kubelet asks the API server beside it and no other.
+    pub fn kubelet_keeps_to_its_own(&self) -> bool {
+        render::kubelet_keeps_to_its_own(&self.config)
+    }
+
     /// Where the document says that control planes may be.
     pub fn named_control_planes(&self) -> &[std::net::IpAddr] {
         self.config.control_planes()

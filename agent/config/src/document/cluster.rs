@@ -21,7 +21,9 @@ pub(crate) struct ClusterSection {
     pub(crate) control_plane_endpoint: String,
     /// Addresses of control plane machines, as far as they are known beforehand. A control plane that joins
     /// asks there for the cluster's members of etcd before it asks at the endpoint, which nobody may
-    /// answer at yet. Where nobody is any more is only asked in vain.
+    /// answer at yet. The list may be incomplete or old: where nobody is any more is asked in vain. But an
+    /// address that is another host's by now has to go, for the firewall counts them all among the cluster's
+    /// machines.
     #[serde(default)]
     pub(crate) control_planes: Vec<String>,
     /// An address that one control plane machine holds at a time, one whose API server is ready.

@@ -23,8 +23,10 @@ pub(super) fn write_config(
     out.text(2, "controlPlaneEndpoint", &cluster.endpoint);
     let elsewhere = [&cluster.etcd_endpoints, &cluster.etcd_members];
     let elsewhere = elsewhere.iter().any(|list| !list.is_empty());
+    let control_planes = cluster.nodes.iter();
+    let control_planes = control_planes.filter(|node| node.role.is_control_plane());
     // Alone a machine has nobody to look for.
-    if cluster.control_planes.len() > 1 && !elsewhere {
+    if control_planes.count() > 1 && !elsewhere {
         out.list(2, "controlPlanes", &cluster.control_planes);
     }
     if let Some(address) = &cluster.virtual_ip {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use machine_config::EtcdRunAs;
+use machine_config::{EtcdRunAs, MachineConfig};
 use machine_plan::desired::ETCD;
 use machine_plan::membership::{Member, MemberId, absence_refused};
 use machine_plan::observed::Probe;
@@ -121,8 +121,8 @@ impl Hands {
         self.listed(self.others().await?).await
     }
 
-    /// None of the members that this machine is told of answers, with or without a quorum: all that one of role
-    /// `etcd` can ask, and what a control plane can while nobody serves at the endpoint yet.
+    /// Of a machine of role `etcd`, which has no API server to ask: none of the members that it is told of
+    /// answers, with or without a quorum.
     pub(super) async fn no_member_has_begun(&self) -> Result<(), String> {
         // Without them nobody can be asked, and nobody's silence would be heard.
         let made = async {
@@ -139,13 +139,25 @@ impl Hands {
             )
         })?;
         let seen = Cluster::default().look(&self.others().await?).await;
-        match seen.members.first() {
-            None => Ok(()),
-            Some(first) => Err(format!(
-                "this cluster's etcd has begun already: {} is a member of it, and a bootstrap here would \
-                 make a second one",
-                first.member.shown()
-            )),
+        none_begun(seen.members.first().map(|first| first.member.shown()))
+    }
+
+    /// The same of a control plane, of those that its config names. What is there answers soon; whoever is not
+    /// there, and who may not ask yet, keeps nobody from beginning.
+    pub(super) async fn nobody_named_has_begun(
+        &self,
+        config: &MachineConfig,
+    ) -> Result<(), String> {
+        let own = self.own_member().map(|(own, _)| own);
+        let named = config.control_planes().iter().copied();
+        let named: BTreeSet<_> = named.filter(|ip| Some(*ip) != own).collect();
+        let cluster = Cluster::default();
+        if named.is_empty() || !cluster.may_ask() {
+            return Ok(());
+        }
+        match tokio::time::timeout(OTHERS, cluster.look(&named)).await {
+            Ok(seen) => none_begun(seen.members.first().map(|first| first.member.shown())),
+            Err(_) => Ok(()),
         }
     }
 
@@ -258,4 +270,13 @@ fn may_be_missed<'a>(
         )),
         stand => Ok(stand),
     }
+}
+
+fn none_begun(member: Option<&str>) -> Result<(), String> {
+    member.map_or(Ok(()), |member| {
+        Err(format!(
+            "this cluster's etcd has begun already: {member} is a member of it, and a bootstrap here would \
+             make a second one"
+        ))
+    })
 }

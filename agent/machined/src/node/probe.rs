@@ -22,13 +22,15 @@ pub async fn limited<T>(probe: impl Future<Output = Probe<T>>) -> Probe<T> {
 const STANDING: Duration = Duration::from_millis(250);
 
 /// A question that outlives the look that asked it: an API server that only starts takes connections
-/// seconds before it answers, and what else is to be done does not wait for that. Until it answers, what
-/// it said last counts, for as long as a look would have waited.
+/// seconds before it answers, and what else is to be done does not wait for that. No answer is older than
+/// a look would have waited for it.
 pub struct Standing<T>(Mutex<Asked<T>>);
 
+type Answer<T> = (Instant, Probe<T>);
+
 struct Asked<T> {
-    pending: Option<JoinHandle<Probe<T>>>,
-    last: Option<(Instant, Probe<T>)>,
+    pending: Option<JoinHandle<Answer<T>>>,
+    last: Option<Answer<T>>,
 }
 
 impl<T> Default for Standing<T> {
@@ -39,27 +41,48 @@ impl<T> Default for Standing<T> {
 }
 
 impl<T: Clone + Send + 'static> Standing<T> {
-    /// The answer to this, or to what was asked before and was not answered then.
-    pub async fn ask(&self, question: impl Future<Output = Probe<T>> + Send + 'static) -> Probe<T> {
+    /// The answer to this, or to what was asked before and was not answered then. Until there is one, what was
+    /// answered last, if this may stand; none where nothing does.
+    pub async fn ask(
+        &self,
+        question: impl Future<Output = Probe<T>> + Send + 'static,
+        stands: impl Fn(&Probe<T>) -> bool,
+    ) -> Option<Probe<T>> {
         let mut asked = self.0.lock().await;
-        let pending = asked.pending.take();
-        let mut pending = pending.unwrap_or_else(|| tokio::spawn(limited(question)));
-        match tokio::time::timeout(STANDING, &mut pending).await {
-            Ok(answer) => {
-                let answer = answer.unwrap_or_else(|e| Probe::Unreadable(e.to_string()));
-                asked.last = Some((Instant::now(), answer.clone()));
-                answer
+        if let Some(pending) = asked.pending.take_if(|pending| pending.is_finished()) {
+            let answer = pending.await.ok();
+            // Nobody came for it in time: it is asked anew.
+            if let Some((_, answer)) = keep(&mut asked.last, answer) {
+                return Some(answer);
             }
+        }
+        let pending = asked.pending.take();
+        let begin = || {
+            tokio::spawn(async {
+                let answer = limited(question).await;
+                (Instant::now(), answer)
+            })
+        };
+        let mut pending = pending.unwrap_or_else(begin);
+        match tokio::time::timeout(STANDING, &mut pending).await {
+            Ok(Ok(answer)) => keep(&mut asked.last, Some(answer)).map(|(_, answer)| answer),
+            Ok(Err(ended)) => Some(Probe::Unreadable(ended.to_string())),
             Err(_) => {
                 asked.pending = Some(pending);
-                let last = asked.last.as_ref().filter(|(at, _)| at.elapsed() < PROBE);
-                last.map_or_else(
-                    || Probe::Unreadable("no answer yet".to_owned()),
-                    |(_, answer)| answer.clone(),
-                )
+                let last = asked.last.clone().filter(fresh);
+                last.map(|(_, answer)| answer).filter(stands)
             }
         }
     }
+}
+
+fn fresh<T>((at, _): &Answer<T>) -> bool {
+    at.elapsed() < PROBE
+}
+
+fn keep<T: Clone>(last: &mut Option<Answer<T>>, answer: Option<Answer<T>>) -> Option<Answer<T>> {
+    *last = answer.filter(fresh);
+    last.clone()
 }
 
 /// Nothing is there where it is not asked for.
@@ -84,21 +107,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_outlives_its_look_and_the_last_answer_counts_meanwhile() {
         let standing = Standing::default();
+        let ask = async |question: Probe<i32>| standing.ask(async { question }, |_| true).await;
         let (says, said) = oneshot::channel();
         let slow = async { said.await.unwrap_or(Probe::Absent) };
-        let nothing = Probe::Unreadable("no answer yet".to_owned());
-        assert_eq!(standing.ask(slow).await, nothing);
+        assert_eq!(standing.ask(slow, |_| true).await, None);
         // It is not asked again: this would answer at once.
-        assert_eq!(standing.ask(async { Probe::Seen(1) }).await, nothing);
+        assert_eq!(ask(Probe::Seen(1)).await, None);
         says.send(Probe::Seen(2)).unwrap();
-        assert_eq!(standing.ask(async { Probe::Seen(1) }).await, Probe::Seen(2));
-        assert_eq!(standing.ask(async { Probe::Seen(3) }).await, Probe::Seen(3));
+        tokio::task::yield_now().await;
+        assert_eq!(ask(Probe::Seen(1)).await, Some(Probe::Seen(2)));
+        assert_eq!(ask(Probe::Seen(3)).await, Some(Probe::Seen(3)));
 
-        // What was said counts for as long as a look would have waited, and then it is an answer that
-        // there was none.
-        let never = || std::future::pending::<Probe<i32>>();
-        assert_eq!(standing.ask(never()).await, Probe::Seen(3));
+        // What was said counts until it is as old as a look would have waited, where it may.
+        let (says, said) = oneshot::channel();
+        let slow = async { said.await.unwrap_or(Probe::Absent) };
+        assert_eq!(standing.ask(slow, |_| true).await, Some(Probe::Seen(3)));
+        let never = std::future::pending;
+        assert_eq!(standing.ask(never(), |_| false).await, None);
+        tokio::time::sleep(PROBE * 9 / 10).await;
+        says.send(Probe::Seen(4)).unwrap();
+        tokio::task::yield_now().await;
+        // An answer that nobody came for in time is none.
         tokio::time::sleep(PROBE).await;
-        assert_eq!(standing.ask(never()).await, Probe::Unreadable(silent()));
+        assert_eq!(ask(Probe::Seen(5)).await, Some(Probe::Seen(5)));
+        assert_eq!(standing.ask(never(), |_| true).await, Some(Probe::Seen(5)));
+        tokio::time::sleep(PROBE - STANDING * 2).await;
+        assert_eq!(standing.ask(never(), |_| true).await, None, "too old");
     }
 }

@@ -49,7 +49,10 @@ impl Node {
         }
         let kube = Arc::clone(&self.kube);
         let asked = async move { kube.ready(&at).await };
-        let ready = self.elsewhere.ready.ask(asked).await;
+        // What had stopped may have begun since: that it has stopped is only believed at once.
+        let stands = |last: &Probe<()>| *last != Probe::Absent;
+        let ready = self.elsewhere.ready.ask(asked, stands).await;
+        let ready = ready.unwrap_or_else(unanswered);
         let served = ready.seen().is_some();
         self.elsewhere.served.store(served, Ordering::Relaxed);
         ready
@@ -63,7 +66,8 @@ impl Node {
         let at = Access::elsewhere(&entry.bundle.config);
         let (kube, name) = (Arc::clone(&self.endpoint), name.to_owned());
         let asked = async move { kube.node(&at, &name).await };
-        self.elsewhere.node.ask(asked).await
+        let seen = self.elsewhere.node.ask(asked, |_| true).await;
+        seen.unwrap_or_else(unanswered)
     }
 
     /// All nodes but this machine's.
@@ -74,17 +78,18 @@ impl Node {
         let at = Access::elsewhere(&entry.bundle.config);
         let (kube, name) = (Arc::clone(&self.endpoint), name.to_owned());
         let asked = async move { kube.peers(&at, &name).await };
-        self.elsewhere.peers.ask(asked).await
+        let seen = self.elsewhere.peers.ask(asked, |_| true).await;
+        seen.unwrap_or_else(unanswered)
     }
 
-    /// Addresses of the other control planes, by the API where the endpoint leads. A virtual IP that nobody
-    /// holds yet is silent for seconds.
-    pub(super) async fn control_planes_known(&self, config: &MachineConfig) -> Vec<IpAddr> {
+    /// Addresses of the other control planes, by the API where the endpoint leads; none where it has not said
+    /// yet. A virtual IP that nobody holds is silent for seconds.
+    pub(super) async fn control_planes_known(&self, config: &MachineConfig) -> Option<Vec<IpAddr>> {
         let at = Access::elsewhere(config);
         let (kube, name) = (Arc::clone(&self.endpoint), config.hostname().to_string());
         let asked = async move { kube.control_planes(&at, &name).await };
-        let known = self.elsewhere.control_planes.ask(asked).await;
-        known.seen().cloned().unwrap_or_default()
+        let known = self.elsewhere.control_planes.ask(asked, |_| true).await?;
+        Some(known.seen().cloned().unwrap_or_default())
     }
 
     /// A control plane whose member of etcd only joins has no API server of its own yet. And one that has
@@ -92,11 +97,20 @@ impl Node {
     fn asks_elsewhere(&self, entry: &Entry) -> bool {
         let config = &entry.bundle.config;
         let stacked = config.role().is_control_plane() && config.has_etcd_member();
-        stacked && (self.joins() || self.starts_beside(facts::look(config).node_ip))
+        let joins = stacked && self.joins();
+        if joins {
+            // It has left: what was ready is not its API server any more.
+            self.elsewhere.served.store(false, Ordering::Relaxed);
+        }
+        joins || stacked && self.starts_beside(facts::look(config).node_ip)
     }
 
     fn starts_beside(&self, own: IpAddr) -> bool {
         let others = self.ledger.control_planes().iter().any(|ip| *ip != own);
         others && !self.elsewhere.served.load(Ordering::Relaxed) && !self.ledger.founding()
     }
+}
+
+fn unanswered<T>() -> Probe<T> {
+    Probe::Unreadable("no answer yet".to_owned())
 }

@@ -18,6 +18,10 @@ const RULES: &str = "/etc/nftables.d/machined.nft";
 /// Where the machine API listens.
 pub const MACHINE_API_PORT: u16 = 50_000;
 
+/// Addresses that this machine is about to give up, put there by who gives them up: connections that exist go
+/// on, and new ones wait for who has the address next.
+pub const LEAVING_SET: &str = "leaving";
+
 /// The API server's `--service-node-port-range`, where it is not told otherwise.
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 
@@ -49,6 +53,9 @@ pub fn firewall(config: &MachineConfig, facts: &HostFacts) -> RenderedFile {
         }
         if node {
             set(&mut text, Source::Pods, config.pod_subnets());
+        }
+        if let Some(v4) = shares(config).filter(|_| admits) {
+            leaving(&mut text, v4);
         }
         if admits {
             let chain = Chain {
@@ -143,6 +150,20 @@ fn set(text: &mut String, source: Source, subnets: &[IpNet]) {
     }
 }
 
+/// Whether the machine may hold an address that is another's later, and whether that is IPv4.
+fn shares(config: &MachineConfig) -> Option<bool> {
+    let shared = config.virtual_ip()?.address.is_ipv4();
+    config.role().is_control_plane().then_some(shared)
+}
+
+fn leaving(text: &mut String, v4: bool) {
+    let kind = if v4 { "ipv4_addr" } else { "ipv6_addr" };
+    let _infallible = write!(
+        text,
+        "    set {LEAVING_SET} {{\n        type {kind}\n        flags timeout\n    }}\n"
+    );
+}
+
 /// What a pod sends to whoever is no pod leaves with the node's address, since nobody else knows the
 /// way back. Pods see each other's own. What stays on the bridge is not routed at all.
 fn masquerade(text: &mut String, pods: &[IpNet]) {
@@ -174,6 +195,15 @@ impl Chain<'_> {
         self.note("Whatever else is wrong here: who may change it gets in.");
         self.rule(format!("tcp dport {MACHINE_API_PORT} accept"));
         self.rule("ct state established,related accept");
+        if let Some(v4) = shares(config) {
+            self.note(
+                "An address that is about to be another machine's: who comes now finds it there.",
+            );
+            let ip = header(v4);
+            self.rule(format!(
+                "{ip} daddr @{LEAVING_SET} tcp dport {API_PORT} drop"
+            ));
+        }
         self.rule("iifname \"lo\" accept");
         self.note("ICMP of both families: errors, echo, neighbours and routers.");
         self.rule("meta l4proto { 1, 58 } accept");

@@ -213,15 +213,21 @@ fn api_server(config: &MachineConfig, facts: &HostFacts) -> LeafRequest {
     names.into_request("kube-apiserver", Vec::new(), Usage::Server)
 }
 
+/// Whether a control plane's kubelet asks the API server beside it and no other. With a load balancer it goes
+/// through that also while the API server beside it is not ready.
+#[must_use]
+pub fn kubelet_keeps_to_its_own(config: &MachineConfig) -> bool {
+    gates::KUBELET_LOCAL_API_SERVER.holds(*config.kubernetes_version())
+        && !config.node_load_balancer()
+}
+
 fn kubeconfigs(config: &MachineConfig, facts: &HostFacts) -> Vec<Leaf> {
     let version = *config.kubernetes_version();
     let everyone = config.control_plane_endpoint().url();
     // Controller manager and scheduler keep to the API server of their own version, beside them.
     let port = API_PORT;
     let local = format!("https://{}", std::net::SocketAddr::new(facts.node_ip, port));
-    // Through the load balancer also while the API server beside it is not ready.
-    let local_first = gates::KUBELET_LOCAL_API_SERVER.holds(version);
-    let kubelet_server = match local_first && !config.node_load_balancer() {
+    let kubelet_server = match kubelet_keeps_to_its_own(config) {
         true => local.clone(),
         false => api_url(config),
     };

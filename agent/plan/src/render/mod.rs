@@ -39,7 +39,7 @@ pub use etcd::{
     CLIENT_PORT as ETCD_CLIENT_PORT, ETCD_ARGUMENTS, ETCD_DATA, EtcdWish, etcd_endpoints,
     etcd_file, etcd_peer_url,
 };
-pub use firewall::{MACHINE_API_PORT, firewall};
+pub use firewall::{LEAVING_SET, MACHINE_API_PORT, firewall};
 pub use haproxy::{LOAD_BALANCER_PORT, api_url, haproxy};
 pub use host::host;
 pub use images::EMBEDDED_BINARIES;
@@ -48,7 +48,8 @@ pub use kubeconfig::{bootstrap_kubeconfig, kubeconfig};
 pub use kubelet::kubelet;
 pub use leaf_fitness::Why;
 pub use leaves::{
-    API_SERVER, Leaf, Place, cluster_admin_kubeconfig, kubelet_leaf, leaves, machine_api_leaf,
+    API_SERVER, Leaf, Place, cluster_admin_kubeconfig, kubelet_keeps_to_its_own, kubelet_leaf,
+    leaves, machine_api_leaf,
 };
 pub use marks::{NodeMarks, node_marks};
 pub(crate) use objects::rfc3339;

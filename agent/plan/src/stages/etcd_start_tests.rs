@@ -14,8 +14,12 @@ const DOCUMENT: &str =
 const OWN: &str = "https://192.0.2.9:2380";
 
 fn desired(run_as: &str, joined: Option<&Membership>) -> Desired {
+    desired_of(DOCUMENT, run_as, joined)
+}
+
+fn desired_of(document: &str, run_as: &str, joined: Option<&Membership>) -> Desired {
     let words = format!("cluster:\n  etcd: {{ runAs: {run_as} }}\n");
-    let document = DOCUMENT.replace("hostname: w1", "hostname: own");
+    let document = document.replace("hostname: w1", "hostname: own");
     let document = document.replacen("cluster:\n", &words, 1);
     let bundle = machine_config::read(document.as_bytes()).unwrap();
     let facts = HostFacts::at("192.0.2.9".parse().unwrap());
@@ -454,27 +458,50 @@ fn kubelet_runs_once_etcd_was_begun_in_either_form() {
         observed.files.insert(file.path, Probe::Absent);
         let waits = Verdict::wait("there is no pod of the control plane to run yet");
         assert_eq!(kubelet(&observed), waits);
-
-        // Before that where others wait to be joined, and nobody has to decide whose the name is.
-        observed.etcd_data = Probe::Absent;
-        for (row, runs) in [("b cp2 b l100", true), ("b own b 100", false)] {
-            observed.members = Probe::Seen(members(&["c cp3 c 100", row]));
-            let acts = matches!(kubelet(&observed), Verdict::Act { .. });
-            assert_eq!(acts, runs, "{row}");
-        }
-        // An API server that does not answer would be asked again too late.
-        observed.node = Probe::Unreadable("no answer yet".to_owned());
-        observed.members = Probe::Seen(members(&["c cp3 c 100"]));
-        assert_eq!(kubelet(&observed), waits);
-        // Nor where a node of this name is at another machine's address.
-        observed.members = Probe::Seen(members(&["c cp3 c 100"]));
-        observed.addresses = vec!["192.0.2.9".parse().unwrap()];
-        for (at, runs) in [("192.0.2.9", true), ("192.0.2.8", false)] {
-            let mut node = NodeSeen::default();
-            node.known_by.addresses.insert(at.parse().unwrap());
-            observed.node = Probe::Seen(node);
-            let acts = matches!(kubelet(&observed), Verdict::Act { .. });
-            assert_eq!(acts, runs, "{at}");
-        }
     }
+}
+
+#[test]
+fn kubelet_of_one_that_joins_runs_before_its_etcd_where_it_reaches_another() {
+    let older = DOCUMENT.replace("v1.37.0", "v1.32.0");
+    assert_ne!(older, DOCUMENT);
+    let desired = desired_of(&older, "pod", None);
+    let file = desired.etcd.clone().unwrap();
+    let mut observed = seen(&file, UnitSeen::default());
+    let kubelet = |observed: &Observed| verdict(Stage::Kubelet, &desired, observed, 0).unwrap();
+    let waits = Verdict::wait("there is no pod of the control plane to run yet");
+    observed.files.insert(file.path, Probe::Absent);
+    observed.units.insert(
+        "kubelet.service".to_owned(),
+        Probe::Seen(UnitSeen::default()),
+    );
+
+    // Before that where others wait to be joined, and nobody has to decide whose the name is.
+    observed.etcd_data = Probe::Absent;
+    for (row, runs) in [("b cp2 b l100", true), ("b own b 100", false)] {
+        observed.members = Probe::Seen(members(&["c cp3 c 100", row]));
+        let acts = matches!(kubelet(&observed), Verdict::Act { .. });
+        assert_eq!(acts, runs, "{row}");
+    }
+    // An API server that does not answer would be asked again too late.
+    observed.node = Probe::Unreadable("no answer yet".to_owned());
+    observed.members = Probe::Seen(members(&["c cp3 c 100"]));
+    assert_eq!(kubelet(&observed), waits);
+    // Nor where a node of this name is at another machine's address.
+    observed.members = Probe::Seen(members(&["c cp3 c 100"]));
+    observed.addresses = vec!["192.0.2.9".parse().unwrap()];
+    for (at, runs) in [("192.0.2.9", true), ("192.0.2.8", false)] {
+        let mut node = NodeSeen::default();
+        node.known_by.addresses.insert(at.parse().unwrap());
+        observed.node = Probe::Seen(node);
+        let acts = matches!(kubelet(&observed), Verdict::Act { .. });
+        assert_eq!(acts, runs, "{at}");
+    }
+
+    // One that keeps to the API server beside it would ask in vain.
+    observed.node = Probe::Absent;
+    assert!(matches!(kubelet(&observed), Verdict::Act { .. }));
+    let keeps = super::super::tests::desired_of(DOCUMENT);
+    let judged = verdict(Stage::Kubelet, &keeps, &observed, 0).unwrap();
+    assert_eq!(judged, waits);
 }

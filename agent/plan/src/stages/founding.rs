@@ -77,9 +77,9 @@ pub(super) fn waits(look: &Look<'_>) -> Option<Verdict> {
     let coming = others.find(|member| !member.address().is_some_and(is_node));
     let coming = coming.map(|member| member.shown().to_owned());
     let age = look.now - node.registered;
-    let own = observed.node_ip.seen();
     let named = look.desired.named_control_planes().iter();
-    let mut named = named.filter(|ip| age < NAMED && Some(*ip) != own && !is_node(**ip));
+    let mut named =
+        named.filter(|ip| age < NAMED && !is_node(**ip) && !observed.addresses.contains(ip));
     let named = named.next().map(IpAddr::to_string);
     let without = peers.iter().find(|peer| peer.pod_cidrs.is_empty());
     let who = coming.or(named).or(without.map(|peer| peer.name.clone()));

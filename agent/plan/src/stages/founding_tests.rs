@@ -154,6 +154,7 @@ fn the_controller_manager_waits_some_seconds_for_control_planes_that_are_named()
     let desired = desired_of(&DOCUMENT.replacen("cluster:\n", named, 1));
     let mut observed = founding(&desired);
     observed.members = Probe::Seen(Vec::new());
+    observed.addresses = vec!["10.0.2.15".parse().unwrap()];
     let says = |observed: &Observed, now| {
         said(&verdict(Stage::Controllers, &desired, observed, now).unwrap())
     };

@@ -118,7 +118,10 @@ fn joins(look: &Look<'_>) -> bool {
     let own = look.observed.node_ip.seen();
     let known = look.desired.control_planes.iter().any(|ip| Some(ip) != own);
     let leads = look.desired.load_balancer.as_ref();
-    let leads = leads.is_none_or(|unit| known && told(look, unit));
+    let leads = match leads {
+        Some(unit) => known && told(look, unit),
+        None => !look.desired.kubelet_keeps_to_its_own(),
+    };
     let stacked = look.desired.etcd.is_some() && look.observed.members.seen().is_some();
     stacked && leads && free && !person(etcd::plan(look))
 }

@@ -271,6 +271,9 @@ impl Cluster {
             Ok::<_, Failed>(Voter::of(*ip, &list, turn, client))
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
+        if asked.is_empty() {
+            return Err("no other member is known".to_owned());
+        }
         let mut whys = Vec::new();
         while let Some(answer) = asked.next().await {
             match answer {

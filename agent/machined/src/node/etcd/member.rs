@@ -20,7 +20,7 @@ use crate::node::{Node, NodeError, facts, files, note};
 const ELSEWHERE: Duration = Duration::from_secs(3);
 
 /// How long those are asked that the config names: what is there answers at once.
-const TOLD: Duration = Duration::from_secs(1);
+const TOLD: Duration = Duration::from_secs(2);
 
 /// Where a member serves this machine, whatever its address is.
 pub(crate) const HOME: [IpAddr; 2] = [
@@ -53,10 +53,10 @@ impl Node {
             }
             Whom::Own => self.own_members(entry, own_url, own, health).await,
             Whom::Nobody => Asked::NOBODY,
-            Whom::Others => {
-                let others = self.others(entry, own_url, own).await;
-                self.etcd.ask(&others).await
-            }
+            Whom::Others => match self.others_known(entry, own_url, own).await {
+                Some(others) => self.etcd.ask(&others).await,
+                None => Asked::silence("no API server has answered at the endpoint yet"),
+            },
         }
     }
 
@@ -128,29 +128,44 @@ impl Node {
         Whom::of(begun, self.ledger.founding(), joined.as_ref())
     }
 
-    /// Where other members may be asked: those that this machine remembers, and those that its config
-    /// names, or else that the cluster's API knows where its endpoint leads.
     async fn others(&self, entry: &Entry, own_url: &str, own: IpAddr) -> BTreeSet<IpAddr> {
+        let known = self.others_known(entry, own_url, own).await;
+        known.unwrap_or_default()
+    }
+
+    /// Where other members may be asked: those that this machine remembers, and those that its config
+    /// names, or else that the cluster's API knows where its endpoint leads. None where nobody is known, and
+    /// the API has not said so yet.
+    async fn others_known(
+        &self,
+        entry: &Entry,
+        own_url: &str,
+        own: IpAddr,
+    ) -> Option<BTreeSet<IpAddr>> {
         let joined = self.ledger.membership().ok().flatten();
         let mut at = joined.map_or_else(BTreeSet::new, |joined| remembered(&joined, own_url));
         let config = &entry.bundle.config;
-        match config.etcd_members() {
-            Some(told) => at.extend(told),
-            None => at.extend(self.control_planes(config, own).await),
+        let known = match config.etcd_members() {
+            Some(told) => Some(told.to_vec()),
+            None => self.control_planes(config, own).await,
+        };
+        if known.is_none() && at.is_empty() {
+            return None;
         }
+        at.extend(known.unwrap_or_default());
         at.remove(&own);
-        at
+        Some(at)
     }
 
     /// Control planes where there may be members: some that the config names, if one of them answers, for
     /// in a cluster that only begins the endpoint may lead nowhere for a while. Or else those of the
-    /// cluster's nodes.
-    async fn control_planes(&self, config: &MachineConfig, own: IpAddr) -> Vec<IpAddr> {
+    /// cluster's nodes, once the API has said which.
+    async fn control_planes(&self, config: &MachineConfig, own: IpAddr) -> Option<Vec<IpAddr>> {
         let told = config.control_planes().iter().copied();
         let told: BTreeSet<_> = told.filter(|ip| *ip != own).collect();
         let asked = tokio::time::timeout(TOLD, self.etcd.answers(&told));
         if asked.await == Ok(true) {
-            return told.into_iter().collect();
+            return Some(told.into_iter().collect());
         }
         self.control_planes_known(config).await
     }

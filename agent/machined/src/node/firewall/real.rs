@@ -274,3 +274,31 @@ fn every_golden_is_taken() {
     }
     assert!(taken >= 8, "the goldens are gone");
 }
+
+#[test]
+fn an_address_that_is_given_up_takes_nobody_new() {
+    let lab = lab();
+    let shared = "  virtualIP: {address: 10.9.0.1}\n";
+    lab.node.load(&rules("controlplane", "", shared)).unwrap();
+    let reaches = |address: &str, ports: &[u16]| {
+        let reached = lab.neighbour.reaches(address.parse().unwrap(), ports);
+        reached.into_iter().map(|(port, _)| port).collect()
+    };
+    let all: Vec<u16> = reaches("10.9.0.1", &[6443, 50000]);
+    assert_eq!(all, [6443, 50000]);
+    let leaves = "add element inet machined leaving { 10.9.0.1 timeout 1h }";
+    lab.node.load(leaves).unwrap();
+    let left: Vec<u16> = reaches("10.9.0.1", &[6443, 50000]);
+    assert_eq!(left, [50000]);
+    let own: Vec<u16> = reaches("fd09::1", &[6443]);
+    assert_eq!(own, [6443], "the machine's own address serves on");
+    // It ends by itself.
+    let ended = "delete element inet machined leaving { 10.9.0.1 }\n\
+                 add element inet machined leaving { 10.9.0.1 timeout 1ms }";
+    lab.node.load(ended).unwrap();
+    while lab.node.rules().contains("10.9.0.1 timeout") {
+        std::thread::yield_now();
+    }
+    let again: Vec<u16> = reaches("10.9.0.1", &[6443]);
+    assert_eq!(again, [6443]);
+}
